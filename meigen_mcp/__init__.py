@@ -1,0 +1,12 @@
+"""An MCP server that makes images and videos through the MeiGen REST API."""
+
+__all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> str:
+    """Give `__version__` from the installed metadata, its only home besides pyproject.toml."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("meigen-mcp")
+    raise AttributeError(name)

@@ -1,0 +1,290 @@
+"""The arguments of the four tools: every schema, check and description comes from here.
+
+What a model accepts is built from its facts in the catalogue; nothing per model is written by hand.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from meigen_mcp.catalogue import Catalogue, MediaType, Model, Option
+from meigen_mcp.errors import Problem
+from meigen_mcp.forms import Form, Link, Narrows, Requires, When
+from meigen_mcp.references import public_url, text_or_public_url
+from meigen_mcp.rules import (
+    Choice,
+    Flag,
+    Items,
+    Number,
+    Options,
+    Rule,
+    Text,
+    absent,
+    listed,
+    show,
+    unknown,
+)
+
+Tool = Literal["generate_image", "generate_video", "check_status", "list_models"]
+TOOL_OF: Mapping[MediaType, Tool] = {"image": "generate_image", "video": "generate_video"}
+MEDIUM_OF: Mapping[str, MediaType] = {tool: medium for medium, tool in TOOL_OF.items()}
+
+# `$` also matches before a final newline in Python; the look-ahead makes all dialects agree.
+_UUID = r"^[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$(?!\n)"
+REQUEST_ID = Text("a UUID", _UUID, "give the requestId of an earlier answer, or leave it out")
+WAIT = Number(0, 40, whole=True, unit="seconds")
+PROMPT = Text("text that is not blank", r"\S", "describe the picture or clip")
+
+CONTROL: Mapping[str, Rule] = {
+    "wait": WAIT,
+    "maxCredits": Number(0, unit="credits"),
+    "dryRun": Flag(),
+    "requestId": REQUEST_ID,
+}
+GENERATION = (
+    "prompt",
+    "modelId",
+    "aspectRatio",
+    "resolution",
+    "quality",
+    "duration",
+    "tier",
+    "referenceImages",
+    "referenceType",
+    "referenceVideo",
+    "referenceVideoDuration",
+    "niji7Options",
+)
+CHECK_STATUS = Form(
+    {
+        "generationId": Text("the id of a generation", r"\S", "copy it from an earlier answer"),
+        "requestId": REQUEST_ID,
+        "wait": WAIT,
+        "limit": Number(1, 50, whole=True, default=10),
+    }
+)
+
+
+def list_models_form(catalogue: Catalogue) -> Form:
+    """Return the rules of `list_models`."""
+    return Form(
+        {
+            "mediaType": Choice(("image", "video")),
+            "modelId": Choice(tuple(m.id for m in catalogue.accepted()) or ("",)),
+        }
+    )
+
+
+def form(model: Model, peers: Sequence[Model], own_origin: str | None = None) -> Form:
+    """Return the complete rules of a generating call with one model.
+
+    Args:
+        model: the model that the call uses.
+        peers: all models of the same medium, to say which of them takes what this one does not.
+        own_origin: a loopback origin whose URLs count as public (the sandbox's own).
+    """
+    rules = generation_rules(model, own_origin)
+    required = ["prompt"]
+    if not (model.default and model.media_type == "image"):
+        required.append("modelId")
+    if model.requires_first_frame and "referenceImages" in rules:
+        required.append("referenceImages")
+    elsewhere = {
+        name: _not_taken(name, model, peers, own_origin)
+        for name in names(peers, own_origin)
+        if name not in rules
+    }
+    return Form({**rules, **CONTROL}, tuple(required), tuple(_links(model)), elsewhere)
+
+
+def judge(
+    tool: Tool, catalogue: Catalogue, arguments: Mapping[str, Any], own_origin: str | None = None
+) -> tuple[Model | None, list[Problem]]:
+    """Find the model of a generating call and every problem of its arguments.
+
+    A call without `modelId` is judged by the catalogue's default model. With a wrong id the other
+    arguments are judged by the model that was probably meant.
+    """
+    medium = MEDIUM_OF[tool]
+    peers = catalogue.accepted(medium)
+    given = arguments.get("modelId")
+    if absent(given):
+        model = catalogue.default(medium)
+        if model is not None:
+            return model, form(model, peers, own_origin).check(arguments)
+        problem = Problem("modelId", "missing", f"name one: {_ids(peers)}")
+        return None, [problem, *_common_problems(peers, arguments)]
+    found = catalogue.find(given) if isinstance(given, str) else None
+    if found is not None and found.media_type == medium:
+        return found, form(found, peers, own_origin).check(arguments)
+    problem = _no_such_model(given, medium, catalogue)
+    guess = catalogue.guess(given, medium)
+    if guess is None:
+        return None, [problem, *_common_problems(peers, arguments)]
+    rest = form(guess, peers, own_origin).check({**arguments, "modelId": guess.id})
+    return None, [problem, *rest]
+
+
+def _ids(models: Iterable[Model]) -> str:
+    return listed([m.id for m in models if not m.legacy] or ["none is available"])
+
+
+def _no_such_model(given: Any, medium: MediaType, catalogue: Catalogue) -> Problem:
+    found = catalogue.find(given) if isinstance(given, str) else None
+    if found is not None:
+        message = f"{show(given)} makes {found.media_type}s"
+        return Problem("modelId", message, f"call {TOOL_OF[found.media_type]}")
+    if isinstance(given, str) and given in catalogue.retired:
+        use = catalogue.retired[given]
+        return Problem("modelId", f"{show(given)} was retired", f"use {use}")
+    if isinstance(given, str) and given in catalogue.unavailable:
+        message = f"{show(given)} cannot be used: {catalogue.unavailable[given]}"
+        return Problem("modelId", message, f"use {_ids(catalogue.listed(medium))}")
+    guess = catalogue.guess(given, medium)
+    fix = f"did you mean {guess.id}?" if guess else f"use {_ids(catalogue.listed(medium))}"
+    return Problem("modelId", f"{show(given)} is no {medium} model", fix)
+
+
+def _common_problems(peers: Sequence[Model], arguments: Mapping[str, Any]) -> list[Problem]:
+    """Judge what does not depend on the model."""
+    known_names = [*names(peers, None), *CONTROL]
+    strange = [unknown(n, n, known_names) for n in arguments if n not in known_names]
+    common = Form({"prompt": PROMPT, **CONTROL}, ("prompt",))
+    known = {name: value for name, value in arguments.items() if name in common.rules}
+    return [*strange, *common.check(known)]
+
+
+def _not_taken(name: str, model: Model, peers: Sequence[Model], own: str | None) -> Problem:
+    takers = [m.id for m in peers if not m.legacy and name in generation_rules(m, own)]
+    fix = f"leave it out, or use {listed(takers)}" if takers else "leave it out"
+    return Problem(name, f"{model.id} does not take it and would ignore it", fix)
+
+
+def names(models: Sequence[Model], own_origin: str | None) -> list[str]:
+    """Return the generation arguments that any of the models takes, in reading order."""
+    taken = {name for model in models for name in generation_rules(model, own_origin)}
+    return [name for name in GENERATION if name in taken]
+
+
+def generation_rules(model: Model, own_origin: str | None) -> dict[str, Rule]:
+    """Return what each generation argument of a model may be, in reading order."""
+    url = public_url(own_origin)
+    rules: dict[str, Rule] = {
+        "prompt": PROMPT,
+        "modelId": Choice((model.id,)),
+        "aspectRatio": _ratio(model),
+        "resolution": Text("a resolution")
+        if model.resolutions is None
+        else Choice(model.resolutions, model.default_resolution),
+    }
+    if model.qualities:
+        rules["quality"] = Choice(model.qualities, model.default_quality)
+    if model.media_type == "video":
+        rules["duration"] = _duration(model)
+    if model.tiers:
+        rules["tier"] = Choice(model.tiers, model.default_tier)
+    if model.max_reference_images != 0:
+        rules["referenceImages"] = Items(url, model.max_reference_images)
+    if model.reference_types:
+        rules["referenceType"] = Choice(model.reference_types, model.default_reference_type)
+    if (clip := model.continuation) is not None:
+        low = clip.minimum_seconds
+        rules["referenceVideo"] = url
+        rules["referenceVideoDuration"] = Number(
+            low or 0, clip.maximum_seconds, above=not low, unit="seconds"
+        )
+    if model.options:
+        options = {name: _option(option, own_origin) for name, option in model.options.items()}
+        rules["niji7Options"] = Options(options)
+    return {name: rules[name] for name in GENERATION if name in rules}
+
+
+def _ratio(model: Model) -> Rule:
+    special = ("auto", "adaptive") if model.adaptive else ("auto",)
+    if model.ratios is not None:
+        return Choice((*special, *model.ratios), "auto")
+    words = "|".join(special)
+    return Text(
+        f"{', '.join(special)} or W:H in whole numbers",
+        rf"^(?:{words}|[1-9]\d{{0,4}}:[1-9]\d{{0,4}})$(?!\n)",
+        'use a ratio such as "16:9", or "auto"',
+    )
+
+
+def _duration(model: Model) -> Rule:
+    known = model.duration
+    if known is None:
+        return Number(1, whole=True, unit="seconds", default=model.default_duration)
+    if known.values:
+        return Choice(known.values, model.default_duration)
+    return Number(
+        known.minimum, known.maximum, whole=True, unit="seconds", default=model.default_duration
+    )
+
+
+def _option(option: Option, own_origin: str | None) -> Rule:
+    match option.type:
+        case "number":
+            default = option.default if isinstance(option.default, int | float) else None
+            return Number(option.minimum, option.maximum, default=default)
+        case "boolean":
+            return Flag(option.default if isinstance(option.default, bool) else None)
+        case "choice":
+            default_choice = option.default if isinstance(option.default, str) else None
+            return Choice(option.values, default_choice)
+        case "reference":
+            return text_or_public_url("a style code, a word or a public https URL", own_origin)
+
+
+def _links(model: Model) -> Iterable[Link]:
+    for tier, resolutions in (model.tier_resolutions or {}).items():
+        yield Narrows(
+            (When("tier", (tier,), or_absent=tier == model.default_tier),),
+            "resolution",
+            resolutions,
+            absent_ok=True,
+            why=f"tier {tier} of {model.id} has {listed(resolutions)}",
+        )
+    sources = ["referenceImages"] if model.max_reference_images != 0 else []
+    sources += ["referenceVideo"] if model.continuation else []
+    if model.adaptive and sources:
+        yield Requires(
+            When("aspectRatio", ("adaptive",)),
+            tuple(sources),
+            "aspectRatio adaptive takes the shape of a reference and is undefined without one",
+        )
+    if model.continuation is not None:
+        yield from _continuation_links(model)
+
+
+def _continuation_links(model: Model) -> Iterable[Link]:
+    clip = model.continuation
+    yield Requires(
+        When("referenceVideo"),
+        ("referenceVideoDuration",),
+        "without it MeiGen counts the reference video as 0 s, so the charge would be wrong and the"
+        " continuation misconfigured",
+    )
+    yield Requires(
+        When("referenceVideoDuration"),
+        ("referenceVideo",),
+        "referenceVideoDuration only has a meaning together with the video that it measures",
+    )
+    if clip and clip.tiers:
+        yield Narrows(
+            (When("referenceVideo"),),
+            "tier",
+            clip.tiers,
+            absent_ok=model.default_tier in clip.tiers,
+            why=f"{model.id} continues a video in tier {listed(clip.tiers)} only",
+        )
+    for tier, resolutions in ((clip and clip.tier_resolutions) or {}).items():
+        yield Narrows(
+            (
+                When("referenceVideo"),
+                When("tier", (tier,), or_absent=tier == model.default_tier),
+            ),
+            "resolution",
+            resolutions,
+            absent_ok=True,
+            why=f"tier {tier} of {model.id} continues a video in {listed(resolutions)}",
+        )

@@ -1,0 +1,293 @@
+"""Everything that can go wrong, as sentences for the person and the model that read them.
+
+    MeigenError                   code, charged, retryable, next
+    ├── Refusal                   nothing was sent, nothing was charged
+    │   ├── InvalidArguments      every problem of a call at once
+    │   ├── NotFound              no generation with that id in this account's ledger
+    │   ├── MissingToken          MEIGEN_API_TOKEN is not set
+    │   ├── BadSettings           a setting has a value that is not allowed
+    │   ├── OverCap               a cap of the person, or maxCredits, is below the quote
+    │   ├── Declined              the person said no
+    │   ├── RequestConflict       the requestId belongs to other arguments
+    │   └── LedgerUnavailable     the intent cannot be written down, so nothing may be spent
+    └── ApiError                  what MeiGen answered, or that it did not
+        ├── InvalidRequest        400 and other refusals of the request itself
+        ├── ModerationRefused     400 with a moderation wording
+        ├── Unauthorized          401
+        ├── Forbidden             403
+        ├── InsufficientCredits   402
+        ├── RequestNotFound       404 `request_not_found`: no job has this key
+        ├── JobNotFound           404 on a status
+        ├── InProgress            409 `in_progress`: another submission of this key is under way
+        ├── IdempotencyConflict   409 `idempotency_conflict`: the key has other arguments
+        ├── RequestIdCollision    409 `request_id_collision`: the key is another account's
+        ├── GenerationGone        410 `generation_unavailable`: the record was deleted
+        ├── RateLimited           429
+        ├── StatusBusy            429 `status_query_busy`
+        ├── ServerError           5xx
+        ├── UnreadableReply       an answer that is not the documented JSON
+        └── Unreachable           no answer at all
+
+`charged` says whether credits were taken: no, yes, refunded or unknown. `retryable` says whether
+the same call can succeed later. `next` is one imperative sentence for the model.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Charged = Literal["no", "yes", "refunded", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with one argument.
+
+    Attributes:
+        field: the argument, with a path into it where needed (`niji7Options.iw`).
+        message: what is wrong with which value, and the limit.
+        fix: what to write instead.
+    """
+
+    field: str
+    message: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}; {self.fix}"
+
+
+class MeigenError(Exception):
+    """The base of all errors that reach a person.
+
+    Attributes:
+        message: a whole sentence without secrets and without text of a library.
+    """
+
+    code: ClassVar[str] = "error"
+    charged: ClassVar[Charged] = "no"
+    retryable: ClassVar[bool] = False
+    next: ClassVar[str] = "Tell the person what the message says."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Refusal(MeigenError):
+    """The call was refused here: nothing was sent and nothing was charged."""
+
+
+class InvalidArguments(Refusal):
+    """Arguments that no MeiGen model, or not this one, accepts."""
+
+    code = "invalid_arguments"
+    next = "Correct every argument named in the message and call the tool again."
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        lines = "\n".join(f"- {problem}" for problem in problems)
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        super().__init__(f"{count}; nothing was sent or charged:\n{lines}")
+        self.problems = tuple(problems)
+
+
+class NotFound(Refusal):
+    """No generation of this account has the given id."""
+
+    code = "not_found"
+    next = "Call check_status without arguments to see the newest generations and their ids."
+
+
+class MissingToken(Refusal):
+    """Generating needs an API token and none is set."""
+
+    code = "missing_token"
+    next = (
+        "Ask the person to set MEIGEN_API_TOKEN in the configuration of this server and to restart"
+        " it; validating and quoting with dryRun works without."
+    )
+
+
+class BadSettings(Refusal):
+    """A setting of this server has a value that is not allowed."""
+
+    code = "bad_settings"
+    next = "Ask the person to correct the named setting and to restart the server."
+
+
+class OverCap(Refusal):
+    """The quote is above a limit on spending, or no quote could be made while a limit is set."""
+
+    code = "over_cap"
+    next = "Offer the person cheaper settings; only the person can raise a MEIGEN_MAX_* limit."
+
+
+class Declined(Refusal):
+    """The person was asked about the price and did not agree."""
+
+    code = "declined"
+    next = "Do not repeat the call; ask the person what to change."
+
+
+class RequestConflict(Refusal):
+    """The `requestId` already belongs to a generation with other arguments."""
+
+    code = "request_conflict"
+    next = "Leave requestId out to start a new generation, or repeat the first call unchanged."
+
+
+class LedgerUnavailable(Refusal):
+    """The ledger cannot be written, so no money may move."""
+
+    code = "ledger_unavailable"
+    retryable = True
+    next = "Ask the person to mend the data folder as the message says, then call again."
+
+
+class ApiError(MeigenError):
+    """MeiGen answered with an error, or with nothing that could be read.
+
+    Attributes:
+        retry_after: seconds to wait before the next request, where the API said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class InvalidRequest(ApiError):
+    """MeiGen refused the request itself."""
+
+    code = "invalid_request"
+    next = "Correct the arguments as the message says and call the tool again."
+
+
+class ModerationRefused(ApiError):
+    """MeiGen's moderation refused the prompt or a reference; it does not charge for that."""
+
+    code = "moderation"
+    next = "Tell the person that the content filter refused it and propose another wording."
+
+
+class Unauthorized(ApiError):
+    """MeiGen does not accept the token."""
+
+    code = "unauthorized"
+    next = (
+        "Ask the person to put a valid token into MEIGEN_API_TOKEN and to restart the server, then"
+        " repeat the same call."
+    )
+
+
+class Forbidden(ApiError):
+    """The token is known but may not do this."""
+
+    code = "forbidden"
+    next = (
+        "Ask the person to check the account behind MEIGEN_API_TOKEN on meigen.ai, then repeat the"
+        " same call."
+    )
+
+
+class InsufficientCredits(ApiError):
+    """The purchased credits do not cover the generation."""
+
+    code = "insufficient_credits"
+    next = (
+        "Ask the person to buy credits on meigen.ai or choose cheaper settings; after topping up,"
+        " repeat the same call."
+    )
+
+
+class RequestNotFound(ApiError):
+    """MeiGen has no job for this idempotency key."""
+
+    code = "request_not_found"
+
+
+class JobNotFound(ApiError):
+    """MeiGen does not know the generation id (yet)."""
+
+    code = "generation_not_found"
+    charged = "unknown"
+    retryable = True
+
+
+class InProgress(ApiError):
+    """Another submission with the same key is under way."""
+
+    code = "in_progress"
+    charged = "unknown"
+    retryable = True
+
+
+class IdempotencyConflict(ApiError):
+    """MeiGen holds this key with other arguments."""
+
+    code = "idempotency_conflict"
+    next = "Start a new generation without requestId."
+
+
+class RequestIdCollision(ApiError):
+    """The key belongs to something that this account may not see."""
+
+    code = "request_id_collision"
+    next = "Start a new generation without requestId."
+
+
+class GenerationGone(ApiError):
+    """MeiGen deleted the record of this generation."""
+
+    code = "generation_unavailable"
+    charged = "unknown"
+    next = "Tell the person that MeiGen deleted this generation; start a new one only if asked."
+
+
+class RateLimited(ApiError):
+    """Too many submissions in a minute."""
+
+    code = "rate_limited"
+    retryable = True
+
+
+class StatusBusy(ApiError):
+    """MeiGen cannot answer status questions right now."""
+
+    code = "status_query_busy"
+    charged = "unknown"
+    retryable = True
+
+
+class ServerError(ApiError):
+    """MeiGen failed on its own side."""
+
+    code = "server_error"
+    charged = "unknown"
+    retryable = True
+
+
+class UnreadableReply(ApiError):
+    """The reply is not the documented JSON."""
+
+    code = "unreadable_reply"
+    charged = "unknown"
+    retryable = True
+
+
+class Unreachable(ApiError):
+    """No reply arrived.
+
+    Attributes:
+        sent: False when the request provably never left (no connection could be made).
+    """
+
+    code = "unreachable"
+    charged = "unknown"
+    retryable = True
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, sent: bool = True
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.sent = sent

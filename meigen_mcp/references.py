@@ -1,0 +1,66 @@
+"""References are public URLs: one pattern, used by schema and check alike.
+
+A host is judged by its name and its literal address; nothing is resolved. The pattern is in the
+dialect that JSON Schema and Python share, so it has no flags and no named groups.
+"""
+
+import re
+
+from meigen_mcp.rules import Text
+
+
+def _ci(word: str) -> str:
+    """Write a word as a case-insensitive pattern, for dialects of regex without flags."""
+    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word)
+
+
+_PRIVATE_NAMES = "|".join(
+    _ci(name)
+    for name in (
+        "localhost", "local", "localdomain", "internal", "intranet", "private", "lan", "home",
+        "corp", "home.arpa",
+    )
+)  # fmt: skip
+_BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# Blocks that RFC 6890 keeps from the public internet, and multicast with everything above it.
+_PRIVATE_IPV4 = (
+    r"(?:0|10|127|22[4-9]|2[3-5]\d)\."
+    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\."
+    r"|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.0\.[02]\.|192\.168\.|198\.1[89]\."
+    r"|198\.51\.100\.|203\.0\.113\."
+)
+_IPV4 = rf"(?!{_PRIVATE_IPV4}){_BYTE}(?:\.{_BYTE}){{3}}"
+# Global unicast 2000::/3 without the blocks that carry or document other addresses.
+_IPV6 = r"\[(?!2001:0{0,4}:|2001:0?[dD][bB]8:|2002:)[23][0-9a-fA-F]{3}:[0-9a-fA-F:]+\]"
+_LABEL = r"[0-9A-Za-z_](?:[0-9A-Za-z_-]*[0-9A-Za-z_])?"
+_NAME = (
+    rf"(?!(?:[^/?#:]*\.)?(?:{_PRIVATE_NAMES})(?:[:/?#]|$))"
+    rf"(?:{_LABEL}\.)+[A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
+)
+_REST = r"(?::\d{1,5})?(?:[/?#][\s\S]*)?$"
+_NO_SPACE = r"(?![\s\S]*[\s\\])"
+PUBLIC_HTTPS = rf"{_ci('https')}://(?:{_IPV4}|{_IPV6}|{_NAME}){_REST}"
+
+
+def public_url(own_origin: str | None = None) -> Text:
+    """Return the rule for a reference: a public HTTPS URL, judged by its literal host.
+
+    Args:
+        own_origin: a loopback origin whose URLs are allowed as well (the sandbox's own).
+    """
+    own = rf"|{re.escape(own_origin)}(?:[/?#][\s\S]*)?$" if own_origin else ""
+    return Text(
+        words="a public https URL",
+        pattern=rf"^{_NO_SPACE}(?:{PUBLIC_HTTPS}{own})",
+        fix="use an https URL that anyone can open (no localhost, private or link-local host)",
+    )
+
+
+def text_or_public_url(words: str, own_origin: str | None = None) -> Text:
+    """Return the rule for a value that is either a word or, when it looks like one, a URL."""
+    url = public_url(own_origin)
+    return Text(
+        words=words,
+        pattern=rf"^(?:(?=[\s\S]*\S)(?![\s\S]*://)|(?={url.pattern}))",
+        fix=f"use a code, a word or {url.words}",
+    )

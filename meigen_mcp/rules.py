@@ -1,0 +1,340 @@
+"""One rule, three renderings: JSON Schema, check, sentence.
+
+`null`, `[]` and `{}` mean absent, for every optional argument and option. Nothing is coerced.
+`union` gives the flat, portable schema that accepts whatever any of several rules accepts.
+"""
+
+import difflib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from meigen_mcp.errors import Problem
+
+Schema = dict[str, Any]
+Kind = Literal["string", "number", "boolean", "array", "object"]
+
+ABSENT: tuple[Any, ...] = (None, [], {})
+
+
+def absent(value: Any) -> bool:
+    """Say whether a value stands for an argument that was left out."""
+    return value is None or (isinstance(value, list | dict) and not value)
+
+
+def present(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments without the absent ones, in options objects too."""
+    kept: dict[str, Any] = {}
+    for name, value in arguments.items():
+        inner = present(value) if isinstance(value, dict) else value
+        if isinstance(inner, float) and inner.is_integer():
+            inner = int(inner)
+        if not absent(inner):
+            kept[name] = inner
+    return kept
+
+
+def show(value: Any) -> str:
+    """Write a value as short JSON for a sentence."""
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def nearest(word: Any, words: Iterable[str]) -> str | None:
+    """Return the word that was probably meant, if one is close enough."""
+    if not isinstance(word, str):
+        return None
+    by_lower = {candidate.lower(): candidate for candidate in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def listed(values: Iterable[Any], last: str = "or") -> str:
+    """Join values as prose: `a, b or c`."""
+    words = [str(value) for value in values]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+class Rule(Protocol):
+    """What one argument may be."""
+
+    @property
+    def kind(self) -> Kind:
+        """The JSON type."""
+        ...
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        ...
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value that is not absent."""
+        ...
+
+    def sentence(self) -> str:
+        """Render as the words that complete `must be ...`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string that matches a pattern (by default: not blank)."""
+
+    words: str = "text that is not blank"
+    pattern: str = r"\S"
+    fix: str = "write some text"
+    kind: Kind = "string"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        return {"type": "string", "pattern": self.pattern}
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        if not isinstance(value, str) or not re.search(self.pattern, value):
+            yield Problem(name, f"{show(value)} must be {self.words}", self.fix)
+
+    def sentence(self) -> str:
+        """Render as words."""
+        return self.words
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a list of strings, or one of a list of whole numbers."""
+
+    values: tuple[str, ...] | tuple[int, ...]
+    default: str | int | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """The JSON type."""
+        return "string" if isinstance(self.values[0], str) else "number"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        return {"enum": list(self.values)}
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        wanted = str if self.kind == "string" else (int, float)
+        if isinstance(value, wanted) and not isinstance(value, bool) and value in self.values:
+            return
+        guess = nearest(value, [v for v in self.values if isinstance(v, str)])
+        fix = f"did you mean {show(guess)}?" if guess else f"use {listed(map(show, self.values))}"
+        yield Problem(name, f"{show(value)} must be {listed(map(show, self.values))}", fix)
+
+    def sentence(self) -> str:
+        """Render as words."""
+        return listed(self.values) + _default(self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number within bounds; `above` excludes the lower bound itself."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    whole: bool = False
+    above: bool = False
+    unit: str = ""
+    default: float | None = None
+    kind: Kind = "number"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        schema: Schema = {"type": "integer" if self.whole else "number"}
+        if self.minimum is not None:
+            schema["exclusiveMinimum" if self.above else "minimum"] = self.minimum
+        if self.maximum is not None:
+            schema["maximum"] = self.maximum
+        return schema
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        must = f"must be {self.words()}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            fix = f"write {self.words()}"
+            if isinstance(value, str) and re.fullmatch(r"-?\d+(\.\d+)?", value.strip()):
+                fix = f"write {value.strip()} without quotes"
+            yield Problem(name, f"{show(value)} is not a number and {must}", fix)
+        elif isinstance(value, float) and not math.isfinite(value):
+            yield Problem(name, f"{value} {must}", f"write {self.words()}")
+        elif self.minimum is not None and (
+            value < self.minimum or (self.above and value == self.minimum)
+        ):
+            fix = f"use more than {self.minimum:g}" if self.above else f"use {self.minimum:g}"
+            yield Problem(name, f"{show(value)} {must}", fix)
+        elif self.maximum is not None and value > self.maximum:
+            yield Problem(name, f"{show(value)} {must}", f"use {self.maximum:g}")
+        elif self.whole and isinstance(value, float) and not value.is_integer():
+            yield Problem(name, f"{show(value)} {must}", f"use {math.floor(value)}")
+
+    def words(self) -> str:
+        """Render without the default."""
+        noun = "a whole number" if self.whole else "a number"
+        if self.unit:
+            noun += f" of {self.unit}"
+        if self.minimum is not None and self.maximum is not None:
+            return f"{noun} {self.minimum:g}-{self.maximum:g}"
+        if self.minimum is not None:
+            return f"{noun} above {self.minimum:g}" if self.above else f"{noun} >= {self.minimum:g}"
+        return noun
+
+    def sentence(self) -> str:
+        """Render as words."""
+        return self.words() + _default(self.default)
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    default: bool | None = None
+    kind: Kind = "boolean"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        return {"type": "boolean"}
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        if not isinstance(value, bool):
+            yield Problem(name, f"{show(value)} must be true or false", "write true or false")
+
+    def sentence(self) -> str:
+        """Render as words."""
+        return "true or false" + ("" if self.default is None else f", default {show(self.default)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of at most `maximum` values of one rule (None: no limit is known)."""
+
+    item: Rule
+    maximum: int | None = None
+    kind: Kind = "array"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        schema: Schema = {"type": "array", "items": self.item.schema()}
+        return schema if self.maximum is None else {**schema, "maxItems": self.maximum}
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        if not isinstance(value, list):
+            yield Problem(name, f"{show(value)} must be a list", f"write [{show(value)}]")
+            return
+        if self.maximum is not None and len(value) > self.maximum:
+            message = f"{len(value)} given, at most {self.maximum} allowed"
+            yield Problem(name, message, f"keep {self.maximum}")
+        for index, item in enumerate(value):
+            yield from self.item.check(item, f"{name}[{index}]")
+
+    def sentence(self) -> str:
+        """Render as words."""
+        most = "" if self.maximum is None else f"at most {self.maximum}, "
+        return f"{most}each {self.item.sentence()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """An object whose members are all optional and judged one by one."""
+
+    members: Mapping[str, Rule]
+    kind: Kind = "object"
+
+    def schema(self) -> Schema:
+        """Render as JSON Schema."""
+        properties = {name: optional(rule.schema()) for name, rule in self.members.items()}
+        return {"type": "object", "properties": properties, "additionalProperties": False}
+
+    def check(self, value: Any, name: str) -> Iterator[Problem]:
+        """Yield what is wrong with a value."""
+        if not isinstance(value, dict):
+            fix = f'write {{"{next(iter(self.members))}": ...}}'
+            yield Problem(name, f"{show(value)} must be an object", fix)
+            return
+        for member, inner in value.items():
+            if member not in self.members:
+                yield unknown(f"{name}.{member}", member, self.members)
+            elif not absent(inner):
+                yield from self.members[member].check(inner, f"{name}.{member}")
+
+    def sentence(self) -> str:
+        """Render as words."""
+        return "; ".join(f"{name} {rule.sentence()}" for name, rule in self.members.items())
+
+
+def optional(schema: Schema) -> Schema:
+    """Let a schema also accept the values that mean absent."""
+    return {"anyOf": [schema, {"enum": list(ABSENT)}]}
+
+
+def unknown(path: str, name: str, known: Iterable[str]) -> Problem:
+    """Describe an argument or option that does not exist."""
+    names = list(known)
+    guess = nearest(name, names)
+    fix = f"did you mean {guess}?" if guess else f"use {listed(names)}"
+    return Problem(path, "there is no such argument", fix)
+
+
+def union(rules: Sequence[Rule]) -> Schema:
+    """Return the flat schema, in the portable subset, that accepts what any of the rules accepts.
+
+    The rules must be of one kind. Clients drop or refuse richer schemas, so patterns, exclusive
+    bounds and list lengths are said in descriptions and checked here.
+    """
+    match rules[0].kind:
+        case "string":
+            if all(isinstance(rule, Choice) for rule in rules):
+                values = [v for rule in rules if isinstance(rule, Choice) for v in rule.values]
+                return {"type": "string", "enum": list(dict.fromkeys(values))}
+            return {"type": "string"}
+        case "number":
+            return _number_union([_as_number(rule) for rule in rules])
+        case "boolean":
+            return {"type": "boolean"}
+        case "array":
+            items = [rule.item for rule in rules if isinstance(rule, Items)]
+            return {"type": "array", "items": union(items)}
+        case "object":
+            members: dict[str, list[Rule]] = {}
+            for rule in rules:
+                if isinstance(rule, Options):
+                    for name, member in rule.members.items():
+                        members.setdefault(name, []).append(member)
+            properties = {
+                name: {**union(inner), "description": inner[0].sentence()}
+                for name, inner in members.items()
+            }
+            return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _as_number(rule: Rule) -> Number:
+    if isinstance(rule, Choice):
+        values = [value for value in rule.values if isinstance(value, int)]
+        return Number(min(values), max(values), whole=True)
+    assert isinstance(rule, Number)
+    return rule
+
+
+def _number_union(rules: Sequence[Number]) -> Schema:
+    schema: Schema = {"type": "integer" if all(rule.whole for rule in rules) else "number"}
+    minima = [rule.minimum for rule in rules if rule.minimum is not None]
+    maxima = [rule.maximum for rule in rules if rule.maximum is not None]
+    if len(minima) == len(rules):
+        schema["minimum"] = min(minima)
+    if len(maxima) == len(rules):
+        schema["maximum"] = max(maxima)
+    return schema
+
+
+def _default(value: Any) -> str:
+    return "" if value is None else f" (default {value})"
