@@ -1,0 +1,148 @@
+"""The SQLite file under the ledger: opening, formats, transactions, and the lock of its owner."""
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from uuid import uuid4
+
+from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.system import Lock, private_file, private_folder, secret
+
+FORMAT = 1
+
+
+class Database:
+    """One connection to the file that all server processes of a user share.
+
+    It is opened on first use, so that a server with a broken data folder still starts and says
+    what is wrong. A commit is on the disk before it returns, since money moves after it.
+
+    Attributes:
+        owner: this process's name in the rows that it acts on; while the process lives it holds
+            an operating-system lock on a file of that name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.owner = uuid4().hex
+        self._connection: sqlite3.Connection | None = None
+        self._lock: Lock | None = None
+
+    def secret(self) -> bytes:
+        """Return the key under which account names are hashed."""
+        with self._explained():
+            private_folder(self.folder)
+            return secret(self.folder / "account.key")
+
+    def dead(self, owner: str) -> Lock | None:
+        """Return the lock of another owner if its process is gone."""
+        with self._explained():
+            return Lock.take(self.folder / "owners" / f"{owner}.lock")
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None:
+            return self._connection
+        private_folder(self.folder)
+        private_folder(self.folder / "owners")
+        path = self.folder / "ledger.sqlite3"
+        private_file(path)
+        db = sqlite3.connect(path, timeout=10, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            if sys.platform == "darwin":
+                db.execute("PRAGMA fullfsync=1")
+            self._migrate(db)
+            if self._lock is None:
+                self._lock = Lock.take(self.folder / "owners" / f"{self.owner}.lock")
+        except BaseException:
+            db.close()
+            raise
+        self._connection = db
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            self._refuse_newer(version)
+            if version == 0:
+                for statement in _statements(
+                    files("meigen_mcp").joinpath("ledger.sql").read_text("utf-8")
+                ):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version={FORMAT}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise
+
+    def _refuse_newer(self, version: int) -> None:
+        if version > FORMAT:
+            raise LedgerUnavailable(
+                f"The ledger in {self.folder} was written by a newer meigen-mcp (format {version};"
+                f" this one reads {FORMAT}). Update meigen-mcp. Nothing was sent or charged."
+            )
+
+    def close(self) -> None:
+        """Close the file and give the owner's lock back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong below into a sentence that names the folder and the fix."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            broken = getattr(error, "sqlite_errorname", "")
+            if broken.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+                fix = "is damaged. Run `meigen-mcp doctor --reset-ledger`, which keeps a copy."
+            else:
+                fix = "cannot be written. Check that its disk has room and is not read-only."
+            raise LedgerUnavailable(
+                f"The ledger in {self.folder} {fix} Nothing was sent or charged."
+            ) from None
+        except OSError:
+            raise LedgerUnavailable(
+                f"The data folder {self.folder} cannot be used. Check that it may be written, or"
+                " set MEIGEN_DATA_DIR to another folder. Nothing was sent or charged."
+            ) from None
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for one query."""
+        with self._explained():
+            yield self._open()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give the connection for one transaction, which nobody else can come between."""
+        with self._explained():
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

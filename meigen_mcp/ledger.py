@@ -1,0 +1,436 @@
+"""The ledger: every intent and everything learnt of it, on disk; the only queries.
+
+Each row belongs to one owner, the process whose poller acts on it. What calls may write at any time
+(who waits, who was answered) is kept apart from what the poller saves.
+"""
+
+import json
+import sqlite3
+import sys
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import anyio
+
+from meigen_mcp.database import Database
+from meigen_mcp.errors import LedgerUnavailable, OverCap
+from meigen_mcp.generation import Balance, Generation, fingerprint
+from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
+
+DAY = 24 * 3600.0
+ADOPTABLE_FOR = 600.0
+OFFERED_FOR = 3600.0
+
+
+class Ledger:
+    """All records, and the counts that all processes share.
+
+    Every method may raise `LedgerUnavailable`.
+
+    Attributes:
+        work: set when the poller may have something to do.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._seen = (-1, -1)  # SQLite's data_version, our own version clock
+        self._changed = anyio.Event()
+        self._waiting: defaultdict[str, anyio.Event] = defaultdict(anyio.Event)
+        self.work = anyio.Event()
+
+    # --- generations ----------------------------------------------------------------------------
+
+    def add(self, job: Generation, cap_per_day: Decimal | None, *, adoptable: bool) -> Generation:
+        """Commit an intent, with its reservation, before any money moves.
+
+        Raises:
+            OverCap: the reservation does not fit under the cap of the last 24 hours.
+        """
+        with self.database.writing() as db:
+            if cap_per_day is not None:
+                self._hold_to_cap(db, job, cap_per_day)
+            job = replace(
+                job,
+                owner=self.database.owner,
+                version=_tick(db),
+                adopted=job.adopted or not adoptable,
+            )
+            columns = ("fingerprint", "millicredits", *FIELDS)
+            values = (
+                fingerprint(job.tool, job.arguments),
+                millicredits(job),
+                *(getattr(job, name) for name in FIELDS),
+            )
+            marks = ", ".join("?" * len(columns))
+            db.execute(
+                f"INSERT INTO generations ({', '.join(columns)}) VALUES ({marks})",
+                [write(value) for value in values],
+            )
+        self._tell(job)
+        return job
+
+    def _hold_to_cap(self, db: sqlite3.Connection, job: Generation, cap: Decimal) -> None:
+        spent = _spent(db, job.created_at - DAY)
+        wanted = job.reserved or Decimal(0)
+        if spent + wanted > cap:
+            raise OverCap(
+                f"It would cost {wanted:f} credits; {spent:f} of MEIGEN_MAX_CREDITS_PER_DAY"
+                f" {cap:f} are spent or reserved in the last 24 hours. Nothing was sent or charged."
+            )
+
+    def save(self, job: Generation) -> Generation:
+        """Commit a changed record, apart from what calls write at any time."""
+        with self.database.writing() as db:
+            job = replace(job, version=_tick(db))
+            names = (*SAVED, "version")
+            sets = ", ".join(f"{name} = ?" for name in names)
+            values = (write(getattr(job, name)) for name in names)
+            db.execute(
+                f"UPDATE generations SET {sets}, millicredits = ?"
+                " WHERE account = ? AND request_id = ?",
+                [*values, millicredits(job), job.account, job.request_id],
+            )
+        self._tell(job)
+        return job
+
+    def get(self, account: str, name: str) -> Generation | None:
+        """Return the record with this `generationId` or `requestId`."""
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT * FROM generations WHERE account = ? AND request_id = ?"
+                " UNION ALL SELECT * FROM generations WHERE account = ? AND generation_id = ?"
+                " LIMIT 1",
+                (account, name.lower(), account, name),
+            ).fetchone()
+        return None if row is None else generation(row)
+
+    def newest(
+        self, account: str, limit: int, before: int | None = None
+    ) -> list[tuple[int, Generation]]:
+        """Return records, newest first, each with its place; `before` is the last place seen."""
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM generations WHERE account = ? AND id < ? ORDER BY id DESC LIMIT ?",
+                (account, sys.maxsize if before is None else before, limit),
+            ).fetchall()
+        return [(row["id"], generation(row)) for row in rows]
+
+    def available(self) -> bool:
+        """Say whether the ledger can be read."""
+        try:
+            with self.database.reading():
+                return True
+        except LedgerUnavailable:
+            return False
+
+    def last_balance(self, account: str) -> tuple[Balance, float] | None:
+        """Return the account's credits as the API last told them, and when."""
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT * FROM generations WHERE account = ? AND balance IS NOT NULL"
+                " ORDER BY id DESC LIMIT 1",
+                (account,),
+            ).fetchone()
+        job = None if row is None else generation(row)
+        if job is None or job.balance is None or job.accepted_at is None:
+            return None
+        return job.balance, job.accepted_at
+
+    def in_line(self, job: Generation) -> int:
+        """Return how many generations of the account are sent before this one."""
+        with self.database.reading() as db:
+            (count,) = db.execute(
+                "SELECT count(*) FROM generations WHERE account = ? AND status = 'queued'"
+                " AND parked = 0 AND id < (SELECT id FROM generations WHERE account = ?"
+                " AND request_id = ?)",
+                (job.account, job.account, job.request_id),
+            ).fetchone()
+        return int(count)
+
+    def spent(self, seconds: float, now: float) -> Decimal:
+        """Return the credits spent or reserved in the last seconds, over all accounts."""
+        with self.database.reading() as db:
+            return _spent(db, now - seconds)
+
+    def usual_seconds(self, model_id: str) -> float | None:
+        """Return the median duration of the last 20 generations with a model, if there are 3."""
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT finished_at - accepted_at FROM generations WHERE model_id = ?"
+                " AND status = 'completed' ORDER BY finished_at DESC LIMIT 20",
+                (model_id,),
+            ).fetchall()
+        seconds = sorted(row[0] for row in rows if row[0] is not None)
+        return seconds[len(seconds) // 2] if len(seconds) >= 3 else None
+
+    # --- what calls write -----------------------------------------------------------------------
+
+    def watch(self, job: Generation, until: float, now: float) -> None:
+        """Have a generation looked at every interval until a time, from now on."""
+        with self.database.writing() as db:
+            db.execute(
+                "UPDATE generations SET watched_until = max(watched_until, ?),"
+                " next_look = CASE WHEN status = 'processing' AND watched_until < ?"
+                " THEN ? ELSE next_look END WHERE account = ? AND request_id = ?",
+                (until, now, now, job.account, job.request_id),
+            )
+        self.work.set()
+
+    def wake(self, job: Generation, now: float) -> None:
+        """Have the poller act on a generation now: a parked one is sent again."""
+        with self.database.writing() as db:
+            db.execute(
+                "UPDATE generations SET next_look = ?, parked = 0, version = ?,"
+                " owner = CASE WHEN owner = '' THEN ? ELSE owner END"
+                " WHERE account = ? AND request_id = ? AND status NOT IN ('completed', 'failed')",
+                (now, _tick(db), self.database.owner, job.account, job.request_id),
+            )
+        self.work.set()
+
+    def mark(self, job: Generation, *, answered: bool) -> None:
+        """Note that an answer reached its caller, or that its call was cancelled before."""
+        column = "answered = 1" if answered else "abandoned = 1 - answered"
+        with self.database.writing() as db:
+            db.execute(
+                f"UPDATE generations SET {column} WHERE account = ? AND request_id = ?",
+                (job.account, job.request_id),
+            )
+
+    def adopt(self, job: Generation) -> Generation | None:
+        """Give an identical call the oldest orphan of the last ten minutes, once."""
+        with self.database.writing() as db:
+            row = db.execute(
+                "UPDATE generations SET adopted = 1 WHERE id = (SELECT id FROM generations"
+                " WHERE account = ? AND fingerprint = ? AND abandoned = 1 AND adopted = 0"
+                " AND status <> 'failed' AND created_at > ? ORDER BY id LIMIT 1) RETURNING *",
+                (
+                    job.account,
+                    fingerprint(job.tool, job.arguments),
+                    job.created_at - ADOPTABLE_FOR,
+                ),
+            ).fetchone()
+        return None if row is None else generation(row)
+
+    def parked_twin(self, job: Generation) -> Generation | None:
+        """Return an identical generation that waits for the person, the oldest first."""
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT * FROM generations WHERE account = ? AND fingerprint = ? AND parked = 1"
+                " ORDER BY id LIMIT 1",
+                (job.account, fingerprint(job.tool, job.arguments)),
+            ).fetchone()
+        return None if row is None else generation(row)
+
+    def offer(self, job: Generation) -> None:
+        """Keep the id under which a call may be repeated with the person's approval."""
+        with self.database.writing() as db:
+            db.execute("DELETE FROM offers WHERE made_at < ?", (job.created_at - OFFERED_FOR,))
+            db.execute(
+                "REPLACE INTO offers VALUES (?, ?, ?, ?)",
+                (
+                    job.request_id,
+                    job.account,
+                    fingerprint(job.tool, job.arguments),
+                    job.created_at,
+                ),
+            )
+
+    def offered(self, account: str, request_id: str, now: float) -> str | None:
+        """Return the fingerprint of the call to which an id was offered within the hour."""
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT fingerprint FROM offers WHERE account = ? AND request_id = ?"
+                " AND made_at >= ?",
+                (account, request_id, now - OFFERED_FOR),
+            ).fetchone()
+        return None if row is None else str(row[0])
+
+    # --- what the poller asks -------------------------------------------------------------------
+
+    def due(self, account: str, now: float, but: Sequence[str], limit: int) -> list[Generation]:
+        """Return this process's generations whose time has come, the longest due first."""
+        with self.database.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM generations WHERE owner = ? AND next_look <= ? AND account = ?"
+                " AND request_id NOT IN (SELECT value FROM json_each(?))"
+                " ORDER BY next_look, id LIMIT ?",
+                (self.database.owner, now, account, json.dumps(list(but)), limit),
+            ).fetchall()
+        return [generation(row) for row in rows]
+
+    def next_due(self, account: str, but: Sequence[str]) -> float | None:
+        """Return when this process next has something to do."""
+        with self.database.reading() as db:
+            (when,) = db.execute(
+                "SELECT min(next_look) FROM generations WHERE owner = ? AND next_look IS NOT NULL"
+                " AND account = ? AND request_id NOT IN (SELECT value FROM json_each(?))",
+                (self.database.owner, account, json.dumps(list(but))),
+            ).fetchone()
+        return None if when is None else float(when)
+
+    def take_over(self, account: str, now: float) -> int:
+        """Become the owner of the generations of dead processes; return how many there were.
+
+        A call that died with its process before its answer leaves an orphan to adopt.
+        """
+        with self.database.reading() as db:
+            owners = [
+                row[0]
+                for row in db.execute(
+                    "SELECT DISTINCT owner FROM generations WHERE account = ? AND owner <> ?"
+                    " AND (next_look IS NOT NULL OR status = 'submitting')",
+                    (account, self.database.owner),
+                )
+            ]
+        taken = 0
+        for owner in owners:
+            lock = self.database.dead(owner)
+            if lock is None:
+                continue
+            with self.database.writing() as db:
+                taken += db.execute(
+                    "UPDATE generations SET owner = ?, abandoned = max(abandoned, 1 - answered),"
+                    " next_look = coalesce(next_look, CASE WHEN status = 'submitting' THEN ? END)"
+                    " WHERE owner = ? AND account = ?",
+                    (self.database.owner, now, owner, account),
+                ).rowcount
+            lock.release()
+        return taken
+
+    def claim_slot(
+        self, job: Generation, now: float, *, limit: int, held_until: float
+    ) -> tuple[int | None, float]:
+        """Take one of the submissions that the account may start in 60 seconds.
+
+        Returns:
+            The slot and 0, or None and the time at which the next one is free.
+        """
+        with self.database.writing() as db:
+            db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
+            used = [
+                row[0]
+                for row in db.execute(
+                    "SELECT free_at FROM posts WHERE account = ? ORDER BY free_at DESC",
+                    (job.account,),
+                )
+            ]
+            if len(used) >= limit:
+                return None, float(used[limit - 1])
+            slot = db.execute(
+                "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?)",
+                (job.account, job.request_id, held_until),
+            ).lastrowid
+        return slot, 0.0
+
+    def free_slot(self, slot: int, at: float) -> None:
+        """Say when a slot is free again: 60 seconds after its reply or time-out."""
+        with self.database.writing() as db:
+            db.execute("UPDATE posts SET free_at = ? WHERE id = ?", (at, slot))
+
+    # --- small facts that all processes share ---------------------------------------------------
+
+    def note(self, name: str) -> Any:
+        """Return a small fact, or None."""
+        with self.database.reading() as db:
+            row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_note(self, name: str, value: Any) -> None:
+        """Keep a small fact."""
+        with self.database.writing() as db:
+            db.execute("REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
+
+    # --- changes --------------------------------------------------------------------------------
+
+    def _tell(self, job: Generation) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
+        self.work.set()
+        for name in (job.request_id, job.generation_id):
+            if name is not None and name in self._waiting:
+                self._waiting.pop(name).set()
+
+    def notice(self) -> None:
+        """Notice what other processes changed, and wake whoever waits for it."""
+        with self.database.reading() as db:
+            seen = (self._data_version(db), self._version(db))
+            if seen == self._seen:
+                return
+            rows = db.execute(
+                "SELECT request_id, generation_id FROM generations WHERE version > ?",
+                (self._seen[1],),
+            ).fetchall()
+        self._seen = seen
+        self._changed.set()
+        self._changed = anyio.Event()
+        self.work.set()
+        for row in rows:
+            for name in row:
+                if name in self._waiting:
+                    self._waiting.pop(name).set()
+
+    async def wait(
+        self,
+        job: Generation,
+        done: Callable[[Generation], bool],
+        until: float,
+        clock: Callable[[], float] = time.time,
+    ) -> Generation:
+        """Return the record as soon as it is done, at the latest at a time."""
+        while True:
+            changed = self._waiting[job.request_id]
+            job = self.get(job.account, job.request_id) or job
+            left = until - clock()
+            if done(job) or left <= 0:
+                return job
+            with anyio.move_on_after(left):
+                await changed.wait()
+
+    def wake_waiting(self) -> None:
+        """Let everybody who waits for a record look again."""
+        for event in self._waiting.values():
+            event.set()
+        self._waiting.clear()
+
+    async def changes(self, account: str) -> AsyncIterator[list[Generation]]:
+        """Yield the account's records as they change from now on, whichever process did it."""
+        version = self.version()
+        while True:
+            changed = self._changed
+            with self.database.reading() as db:
+                rows = db.execute(
+                    "SELECT * FROM generations WHERE version > ? AND account = ? ORDER BY version",
+                    (version, account),
+                ).fetchall()
+            if rows:
+                version = rows[-1]["version"]
+                yield [generation(row) for row in rows]
+            else:
+                await changed.wait()
+
+    def version(self) -> int:
+        """Return the version of the newest change."""
+        with self.database.reading() as db:
+            return self._version(db)
+
+    def _version(self, db: sqlite3.Connection) -> int:
+        return int(db.execute("SELECT version FROM clock").fetchone()[0])
+
+    def _data_version(self, db: sqlite3.Connection) -> int:
+        return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _tick(db: sqlite3.Connection) -> int:
+    row = db.execute("UPDATE clock SET version = version + 1 RETURNING version").fetchone()
+    return int(row[0])
+
+
+def _spent(db: sqlite3.Connection, since: float) -> Decimal:
+    (total,) = db.execute(
+        "SELECT total(millicredits) FROM generations WHERE created_at > ?", (since,)
+    ).fetchone()
+    return Decimal(int(total)) / 1000

@@ -1,0 +1,303 @@
+"""The background loop: submits intents, watches generations, saves results.
+
+It is the only caller of `Api.submit`. Everything it knows is in the ledger, so it can stop at any
+moment and go on in another process. Only `run` sleeps; `step` does what is due.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from meigen_mcp import errors, generation
+from meigen_mcp.api import POST_SECONDS, Api
+from meigen_mcp.generation import Fault, Generation, Report
+from meigen_mcp.ledger import Ledger
+from meigen_mcp.media import Media, NotSaved
+
+log = logging.getLogger(__name__)
+
+WINDOW = 60.0
+TICK = 0.5
+TAKE_OVER_EVERY = 2.0
+LONGEST_BACKOFF = 60.0
+LATE_LOOK_EVERY = 300.0
+MOST_GARBLED = 3
+MOST_FETCHES = 6
+Action = Callable[[Generation], Awaitable[None]]
+_MOST_AT_ONCE = {"post": 8, "look": 16, "fetch": 4}
+
+
+class Poller:
+    """Acts on the generations that this process owns.
+
+    Args:
+        ledger: where everything stands.
+        api: the account's API.
+        media: what saves results.
+        account: whose generations to act on.
+        interval: seconds between two looks at a watched generation.
+        rate_limit: submissions that may start in 60 seconds, over all processes.
+        clock: seconds since the epoch.
+        jitter: a factor around 1 for back-off, so that many processes do not ask in step.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        api: Api,
+        media: Media,
+        account: str,
+        *,
+        interval: float = 3.0,
+        rate_limit: int = 12,
+        clock: Callable[[], float] = time.time,
+        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),
+    ) -> None:
+        self._ledger = ledger
+        self._api = api
+        self._media = media
+        self._account = account
+        self._interval = interval
+        self._rate_limit = rate_limit
+        self._clock = clock
+        self._jitter = jitter
+        self._busy: dict[str, str] = {}
+        self._next_take_over = 0.0
+
+    async def run(self) -> None:
+        """Act for ever; a failure below is logged and never ends the loop."""
+        async with anyio.create_task_group() as group:
+            while True:
+                self._ledger.work = anyio.Event()
+                pause = TICK
+                try:
+                    self._ledger.notice()
+                    self._start_due(group)
+                    due = self._ledger.next_due(self._account, list(self._busy))
+                    if due is not None:
+                        pause = min(TICK, max(0.0, due - self._clock()))
+                except errors.LedgerUnavailable as error:
+                    log.warning("ledger unavailable: %s", error.message)
+                    pause = 5.0
+                except Exception:
+                    log.exception("poller failed")
+                    pause = 5.0
+                # At least a breath: what is due may wait for a free place.
+                with anyio.move_on_after(max(pause, 0.005)):
+                    await self._ledger.work.wait()
+
+    async def step(self) -> None:
+        """Do once everything that is due now, to its end."""
+        async with anyio.create_task_group() as group:
+            self._start_due(group)
+
+    def _start_due(self, group: TaskGroup) -> None:
+        now = self._clock()
+        if now >= self._next_take_over:
+            self._next_take_over = now + TAKE_OVER_EVERY
+            self._ledger.take_over(self._account, now)
+        for job in self._ledger.due(self._account, now, list(self._busy), limit=100):
+            kind, action = self._action(job)
+            if list(self._busy.values()).count(kind) < _MOST_AT_ONCE[kind]:
+                self._busy[job.request_id] = kind
+                group.start_soon(self._act, job, action)
+
+    def _action(self, job: Generation) -> tuple[str, Action]:
+        match job.status:
+            case "queued":
+                return "post", self._submit
+            case "submitting" | "unknown":
+                return "post", self._look_up
+            case "processing":
+                return "look", self._look
+            case _:
+                return "fetch", self._fetch
+
+    async def _act(self, job: Generation, action: Action) -> None:
+        try:
+            await action(job)
+        except errors.LedgerUnavailable as error:
+            log.warning("ledger unavailable: %s", error.message)
+        except Exception:
+            log.exception("acting on a generation failed")
+            self._save(replace(self._fresh(job), next_look=self._clock() + 30))
+        finally:
+            self._busy.pop(job.request_id, None)
+            self._ledger.work.set()
+
+    def _fresh(self, job: Generation) -> Generation:
+        """Read the record again: calls may have written to it while a reply was awaited."""
+        return self._ledger.get(job.account, job.request_id) or job
+
+    def _save(self, job: Generation) -> None:
+        self._ledger.save(job)
+
+    # --- submitting -----------------------------------------------------------------------------
+
+    async def _submit(self, job: Generation) -> None:
+        now = self._clock()
+        if now - job.created_at > generation.SUBMIT_WITHIN:
+            self._save(generation.expired(job, now))
+            return
+        held = self._ledger.note(f"hold:{self._account}") or 0.0
+        slot, free_at = (
+            (None, held)
+            if held > now
+            else self._ledger.claim_slot(
+                job, now, limit=self._rate_limit, held_until=now + POST_SECONDS + 10 + WINDOW
+            )
+        )
+        if slot is None:
+            self._save(replace(job, next_look=free_at))
+            return
+        first = job.posted_at is None
+        job = generation.posting(job, now)
+        self._save(job)
+        try:
+            report = await self._api.submit(job.body)
+        except errors.ApiError as error:
+            self._ledger.free_slot(slot, self._clock() + WINDOW)
+            self._after_refused_post(self._fresh(job), error, first=first)
+        else:
+            self._ledger.free_slot(slot, self._clock() + WINDOW)
+            self._learn(self._fresh(job), report)
+
+    def _after_refused_post(self, job: Generation, error: errors.ApiError, *, first: bool) -> None:
+        now = self._clock()
+        match error:
+            case errors.Unreachable(sent=False) if first:
+                # Provably never left: it is an intent again, and may be sent as long as one may.
+                again = replace(job, status="queued", posted_at=None)
+                self._save(self._later(again, error))
+            case errors.RateLimited():
+                until = now + (error.retry_after if error.retry_after is not None else WINDOW)
+                self._ledger.set_note(f"hold:{self._account}", until)
+                self._save(replace(job, status="queued", next_look=until))
+            case errors.Unauthorized() | errors.Forbidden() | errors.InsufficientCredits():
+                self._save(generation.parked(job, error))
+            case errors.InvalidRequest() | errors.ModerationRefused():
+                self._save(generation.failed(job, Fault.of(error, "no"), now))
+            case (
+                errors.IdempotencyConflict() | errors.RequestIdCollision() | errors.GenerationGone()
+            ):
+                self._save(generation.failed(job, Fault.of(error, "unknown"), now))
+            case errors.InProgress():
+                self._save(replace(job, next_look=now + (error.retry_after or self._interval)))
+            case _:
+                self._save(generation.lost(job, now))
+
+    async def _look_up(self, job: Generation) -> None:
+        """Ask what became of a POST whose reply was lost."""
+        try:
+            if job.generation_id is not None:
+                report = await self._api.status(job.generation_id)
+            else:
+                report = await self._api.lookup(job.request_id)
+        except errors.ApiError as error:
+            await self._after_failed_lookup(self._fresh(job), error)
+        else:
+            self._learn(self._fresh(job), report)
+
+    async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
+        now = self._clock()
+        since = now - (job.posted_at or job.created_at)
+        free = isinstance(error, errors.RequestNotFound) or (
+            isinstance(error, errors.InProgress) and error.retry_after == 0
+        )
+        match error:
+            case _ if free and since <= generation.RESUBMIT_WITHIN:
+                await self._submit(job)
+            case errors.RequestNotFound():
+                self._save(generation.expired(job, now))
+            case errors.InsufficientCredits():
+                self._save(generation.parked(job, error))
+            case errors.GenerationGone():
+                self._save(generation.failed(job, Fault.of(error), now))
+            case _ if job.status == "unknown":
+                self._save(generation.unknown(job))
+            case errors.UnreadableReply() if job.garbled + 1 >= MOST_GARBLED:
+                self._save(generation.unknown(job))
+            case errors.UnreadableReply():
+                soon = now + min(self._interval, 3.0)
+                self._save(replace(job, garbled=job.garbled + 1, next_look=soon))
+            case _ if since > generation.LOOKUP_WITHIN:
+                self._save(generation.unknown(job))
+            case _:
+                self._save(self._later(job, error))
+
+    # --- watching -------------------------------------------------------------------------------
+
+    async def _look(self, job: Generation) -> None:
+        try:
+            report = await self._api.status(job.generation_id or "")
+        except errors.GenerationGone as error:
+            gone = generation.failed(self._fresh(job), Fault.of(error), self._clock())
+            self._save(gone)
+        except errors.ApiError as error:
+            fresh = self._fresh(job)
+            waited = self._clock() - (fresh.accepted_at or fresh.created_at)
+            late = fresh.unobserved or waited > generation.OBSERVED[fresh.media_type]
+            self._save(self._later(replace(fresh, unobserved=late), error))
+        else:
+            self._learn(self._fresh(job), report)
+
+    def _learn(self, job: Generation, report: Report) -> None:
+        now = self._clock()
+        job = generation.informed(job, report, now)
+        if job.status == "completed":
+            job = replace(job, next_look=now if self._media.folder else None)
+        elif job.status == "processing":
+            job = replace(job, next_look=self._next_look(job, now))
+        else:
+            job = replace(job, next_look=None)
+        self._save(job)
+
+    def _next_look(self, job: Generation, now: float) -> float | None:
+        accepted = job.accepted_at or now
+        if job.watched_until > now and not job.unobserved:
+            return now + self._interval
+        if job.unobserved:
+            late = now - accepted > generation.LATE_LOOKS_FOR
+            return None if late else now + LATE_LOOK_EVERY
+        return max(accepted + job.expected_seconds / 2, now + self._interval)
+
+    def _later(self, job: Generation, error: errors.ApiError) -> Generation:
+        """Put off the next try after one that taught nothing, a little longer each time."""
+        now = self._clock()
+        pause = min(self._interval * 2 ** min(job.failures, 10), LONGEST_BACKOFF) * self._jitter()
+        when: float | None = now + max(pause, error.retry_after or 0.0)
+        if job.unobserved:
+            late = now - (job.accepted_at or now) > generation.LATE_LOOKS_FOR
+            when = None if late else now + LATE_LOOK_EVERY
+        return replace(job, failures=job.failures + 1, next_look=when)
+
+    # --- saving ---------------------------------------------------------------------------------
+
+    async def _fetch(self, job: Generation) -> None:
+        """Save what is not saved yet; a failure never changes that the generation completed."""
+        for index, saved in enumerate(job.files):
+            if saved is not None:
+                continue
+            try:
+                path = await self._media.save(job, index)
+            except (errors.ApiError, NotSaved) as error:
+                fresh = self._fresh(job)
+                again = fresh.fetch_failures + 1 < MOST_FETCHES and not isinstance(error, NotSaved)
+                pause = self._interval * 2**fresh.fetch_failures * self._jitter()
+                self._save(
+                    replace(
+                        fresh,
+                        fetch_failures=fresh.fetch_failures + 1,
+                        next_look=self._clock() + pause if again else None,
+                    )
+                )
+                return
+            fresh = self._fresh(job)
+            files = (*fresh.files[:index], str(path), *fresh.files[index + 1 :])
+            done = all(name is not None for name in files)
+            self._save(replace(fresh, files=files, next_look=None if done else fresh.next_look))
