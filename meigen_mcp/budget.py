@@ -1,0 +1,191 @@
+"""Whether money may be spent: the caps, the ceiling of the call, and the person's yes."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, Literal, Protocol
+
+from meigen_mcp import errors, pricing
+from meigen_mcp.catalogue import Model
+from meigen_mcp.generation import Generation
+from meigen_mcp.ledger import Ledger
+from meigen_mcp.live_catalogue import LiveCatalogue
+from meigen_mcp.pricing import Quote
+from meigen_mcp.settings import Settings
+
+_HOUR = 3600.0
+
+Verdict = Literal["approved", "declined", "no answer", "cannot ask"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the person is asked before money moves."""
+
+    request_id: str
+    message: str
+    quote: Quote
+
+
+class Person(Protocol):
+    """Whoever sits behind a call.
+
+    Attributes:
+        pending: the request id of a question that this call answers, if it does.
+    """
+
+    pending: str | None
+
+    async def confirm(self, question: Question) -> Verdict:
+        """Ask whether a price is fine."""
+        ...
+
+    async def report(self, job: Generation, elapsed: float) -> None:
+        """Tell how a generation that the call waits for stands."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A call that the person must approve by a second call.
+
+    Attributes:
+        job: the draft whose request id the second call must name.
+        cheaper: settings of the same model that cost less.
+    """
+
+    job: Generation
+    cheaper: tuple[tuple[str, Quote], ...]
+
+
+class Budget:
+    """Decides over one account's money."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        account: str,
+        ledger: Ledger,
+        catalogue: LiveCatalogue,
+        clock: Callable[[], float],
+    ) -> None:
+        self.settings = settings
+        self.account = account
+        self.ledger = ledger
+        self.catalogue = catalogue
+        self.clock = clock
+
+    async def decide(
+        self, draft: Generation, model: Model, max_credits: float | None, person: Person
+    ) -> Generation | Offer:
+        """Hold the quote against the caps and, where needed, ask the person.
+
+        Returns:
+            The intent, ready to be committed; or the offer of a call that needs approval.
+
+        Raises:
+            OverCap: a cap or `maxCredits` does not allow it.
+            Declined: the person said no.
+        """
+        ceiling = None if max_credits is None else Decimal(str(max_credits))
+        today = self.catalogue.today()
+        settled = pricing.settle(model, draft.arguments, today)
+        firm = replace(draft, quote=pricing.quote(model, settled, today))
+        asked = self._must_ask(firm.quote)
+        capped = not (
+            self.settings.max_per_generation is None
+            and self.settings.max_per_day is None
+            and ceiling is None
+        )
+        if not (asked or capped):
+            return self._intent(draft, draft.arguments, draft.quote.credits)
+        self._hold_to_caps(firm.quote, ceiling)
+        if asked:
+            offer = await self._asked(firm, model, ceiling, person)
+            if offer is not None:
+                return offer
+            self.ledger.set_note(f"approved:{self.account}", self.clock())
+        reserved = firm.quote.credits if firm.quote.bounded else ceiling
+        return self._intent(firm, settled, reserved or firm.quote.credits)
+
+    def _intent(
+        self, draft: Generation, sent: Mapping[str, Any], reserved: Decimal | None
+    ) -> Generation:
+        """Return the record to commit, with the exact bytes of its POST."""
+        body = json.dumps({**sent, "idempotencyKey": draft.request_id}, ensure_ascii=False)
+        now = self.clock()
+        return replace(draft, body=body, reserved=reserved, created_at=now, next_look=now)
+
+    def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None) -> None:
+        """Refuse what a cap of the person, or the call's own ceiling, does not allow."""
+        caps = {
+            "MEIGEN_MAX_CREDITS_PER_GENERATION": self.settings.max_per_generation,
+            "MEIGEN_MAX_CREDITS_PER_DAY": self.settings.max_per_day,
+        }
+        for name, cap in caps.items():
+            if cap is None:
+                continue
+            if not quote.bounded:
+                raise errors.OverCap(
+                    f"The price is not known ({quote.basis}), so {name} {cap:f} cannot be kept."
+                    " Nothing was sent or charged."
+                )
+            if quote.credits is not None and quote.credits > cap:
+                raise errors.OverCap(
+                    f"It would cost {quote.credits:f} credits ({quote.basis}); {name} is {cap:f}."
+                    " Nothing was sent or charged."
+                )
+        if ceiling is not None and quote.credits is not None and quote.credits > ceiling:
+            raise errors.OverCap(
+                f"It would cost {quote.credits:f} credits ({quote.basis}); maxCredits is"
+                f" {ceiling:f}. Nothing was sent or charged."
+            )
+
+    def _must_ask(self, quote: Quote) -> bool:
+        limit = self.settings.confirm_above
+        if limit is None:
+            return False
+        if not quote.bounded or quote.credits is None:
+            return True
+        approved = float(self.ledger.note(f"approved:{self.account}") or 0)
+        now = self.clock()
+        recent = self.ledger.spent(min(_HOUR, now - approved), now)
+        return quote.credits > limit or recent + quote.credits > limit
+
+    async def _asked(
+        self, draft: Generation, model: Model, ceiling: Decimal | None, person: Person
+    ) -> Offer | None:
+        """Ask the person; return None when the answer is yes.
+
+        Where the client cannot ask, the same call with the offered request id and a ceiling that
+        covers the quote counts as the person's yes.
+        """
+        verdict = await person.confirm(
+            Question(draft.request_id, self._question(draft), draft.quote)
+        )
+        if verdict == "approved":
+            return None
+        if verdict == "declined":
+            raise errors.Declined("The person did not agree to the price. Nothing was sent.")
+        covered = ceiling is not None and (
+            draft.quote.credits is None or draft.quote.credits <= ceiling
+        )
+        if (
+            verdict == "cannot ask"
+            and covered
+            and self.ledger.offered(self.account, draft.request_id, self.clock())
+        ):
+            return None
+        self.ledger.offer(draft)
+        options = pricing.cheaper(model, draft.arguments, self.catalogue.today())
+        return Offer(draft, tuple(options[:3]))
+
+    def _question(self, draft: Generation) -> str:
+        quote = draft.quote
+        price = (
+            f"for {'at least ' if quote.kind == 'at_least' else ''}{quote.credits:f} credits"
+            if quote.credits is not None
+            else "at a price that is not known"
+        )
+        return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis})"

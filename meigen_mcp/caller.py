@@ -1,0 +1,89 @@
+"""The person behind a call, reached through the client that sent it, in either protocol era."""
+
+import json
+from typing import Any
+
+import anyio
+import mcp_types as t
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import NoBackChannelError
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from meigen_mcp.budget import Question, Verdict
+from meigen_mcp.generation import Generation
+from meigen_mcp.service import HARD_STOP
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Asked(Exception):
+    """The person must be asked first; the client will repeat the call with the answer."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__()
+        self.question = question
+
+
+class Caller:
+    """The person behind one call, reached through the client that sent it."""
+
+    def __init__(self, ctx: Context, params: t.CallToolRequestParams, clock: Any) -> None:
+        self._ctx = ctx
+        self._params = params
+        self._clock = clock
+        self._started = clock()
+        self._modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+        self._state = json.loads(params.request_state) if params.request_state else {}
+        self.pending: str | None = self._state.get("requestId")
+
+    async def confirm(self, question: Question) -> Verdict:
+        """Ask through a form, in the way of the client's era."""
+        capabilities = self._ctx.session.client_capabilities
+        can = capabilities.elicitation if capabilities else None
+        if can is None or (can.form is None and can.url is not None):
+            return "cannot ask"
+        if self._modern:
+            answer = (self._params.input_responses or {}).get("approval")
+            if answer is None or self._state.get("credits") != str(question.quote.credits):
+                raise Asked(question)
+            return _verdict(answer)
+        if not self._ctx.session.can_send_request:
+            return "cannot ask"
+        left = HARD_STOP - (self._clock() - self._started)
+        with anyio.move_on_after(max(0.0, left)):
+            try:
+                return _verdict(
+                    await self._ctx.session.elicit_form(
+                        question.message, _FORM, related_request_id=self._ctx.request_id
+                    )
+                )
+            except NoBackChannelError:
+                return "cannot ask"
+        return "no answer"
+
+    async def report(self, job: Generation, elapsed: float) -> None:
+        """Send progress; a client that does not read it is not waited for."""
+        words = f"{job.status}, {elapsed:.0f} s of about {job.expected_seconds:.0f} s"
+        with anyio.move_on_after(1):
+            await self._ctx.session.report_progress(elapsed, job.expected_seconds, words)
+
+
+_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {"approve": {"type": "boolean", "title": "Spend these credits?"}},
+    "required": ["approve"],
+}
+
+
+def _verdict(answer: Any) -> Verdict:
+    agreed = answer.action == "accept" and (answer.content or {}).get("approve") is True
+    return "approved" if agreed else "declined"
+
+
+def ask(question: Question) -> t.InputRequiredResult:
+    """Return the answer that has a 2026 client ask the person and call again."""
+    form = t.ElicitRequestFormParams(message=question.message, requested_schema=_FORM)
+    state = {"requestId": question.request_id, "credits": str(question.quote.credits)}
+    return t.InputRequiredResult(
+        input_requests={"approval": t.ElicitRequest(params=form)}, request_state=json.dumps(state)
+    )

@@ -1,0 +1,241 @@
+"""Announcements to clients of both protocol eras, outside any request.
+
+2026-07-28 clients open a `subscriptions/listen` stream; 2025 clients subscribe to resources on
+their session. The ledger says what changed, whichever process changed it. A client that stops
+reading slows nobody: each has its own sender and a backlog that only remembers what changed.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import anyio
+import mcp_types as t
+from anyio.abc import TaskGroup
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.generation import Generation
+from meigen_mcp.service import Service
+from meigen_mcp.views import MODELS, RECORDS, record_uri
+
+log = logging.getLogger(__name__)
+Context = ServerRequestContext[Any, Any]
+
+WATCH_EVERY = 10.0
+
+
+class Live(InMemorySubscriptionBus):
+    """The bus of one server: publishes what changes, and keeps subscribed records watched."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self._service = service
+        self._peers: dict[int, _Peer] = {}
+        self._subscribed: Counter[str] = Counter()
+        self._group: TaskGroup | None = None
+        self.listen = _Listen(self)
+
+    async def run(self) -> None:
+        """Announce for ever."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.start_soon(self._records)
+                group.start_soon(self._catalogue)
+                group.start_soon(self._watch)
+        finally:
+            self._group = None
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Announce an event to every client that asked for it."""
+        for peer in list(self._peers.values()):
+            peer.offer(event)
+        await super().publish(event)
+
+    # --- what changes ---------------------------------------------------------------------------
+
+    async def _records(self) -> None:
+        media_of: dict[str, int] = {}
+        while True:
+            try:
+                async for jobs in self._service.ledger.changes(self._service.account):
+                    for job in jobs:
+                        await self._announce(job, media_of)
+            except LedgerUnavailable:
+                await anyio.sleep(5)
+
+    async def _announce(self, job: Generation, media_of: dict[str, int]) -> None:
+        for name in dict.fromkeys((job.request_id, job.name)):
+            await self.publish(ResourceUpdated(uri=record_uri(name)))
+        if media_of.get(job.request_id) != len(job.media_urls):
+            media_of[job.request_id] = len(job.media_urls)
+            await self.publish(ResourceUpdated(uri=RECORDS))
+            await self.publish(ResourcesListChanged())
+        if job.terminal:
+            media_of.pop(job.request_id, None)
+
+    async def _catalogue(self) -> None:
+        while True:
+            await self._service.catalogue.change()
+            await self.publish(ToolsListChanged())
+            await self.publish(ResourceUpdated(uri=MODELS))
+
+    # --- who listens ----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Have subscribed records looked at every interval, as long as they are subscribed to."""
+        while True:
+            self._watch_now(self._subscribed)
+            await anyio.sleep(WATCH_EVERY)
+
+    def _watch_now(self, uris: Iterable[str]) -> None:
+        service = self._service
+        now = service.clock()
+        for uri in list(uris):
+            name = uri.removeprefix(f"{RECORDS}/")
+            try:
+                job = service.ledger.get(service.account, name) if name != uri else None
+                if job is not None and not job.terminal:
+                    service.ledger.watch(job, now + 2 * WATCH_EVERY, now)
+            except LedgerUnavailable:
+                return
+
+    def subscribe_to(self, uris: Iterable[str]) -> None:
+        """Note that a client follows these resources."""
+        uris = list(uris)
+        self._subscribed.update(uris)
+        self._watch_now(uris)
+
+    def unsubscribe_from(self, uris: Iterable[str]) -> None:
+        """Note that a client no longer does."""
+        self._subscribed.subtract(uris)
+        self._subscribed += Counter()
+
+    # --- 2025 sessions --------------------------------------------------------------------------
+
+    def _peer(self, ctx: Context) -> "_Peer | None":
+        connection: Connection = ctx.session._connection
+        if (
+            ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS
+            or not connection.has_standalone_channel
+            or self._group is None
+        ):
+            return None
+        peer = self._peers.get(id(connection))
+        if peer is None:
+            peer = self._peers[id(connection)] = _Peer(connection)
+            connection.exit_stack.callback(self._forget, id(connection))
+            self._group.start_soon(peer.run)
+        return peer
+
+    def _forget(self, key: int) -> None:
+        peer = self._peers.pop(key, None)
+        if peer is not None:
+            self.unsubscribe_from(peer.uris)
+            peer.close()
+
+    async def middleware(self, ctx: Context, call_next: Callable[[Context], Awaitable[Any]]) -> Any:
+        """Meet each 2025 session when it is initialised, for `list_changed`."""
+        result = await call_next(ctx)
+        if ctx.method == "notifications/initialized":
+            self._peer(ctx)
+        return result
+
+    async def on_subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
+        """Serve `resources/subscribe`."""
+        peer = self._peer(ctx)
+        if peer is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found", "resources/subscribe")
+        uri = str(params.uri)
+        if uri not in peer.uris:
+            peer.uris.add(uri)
+            self.subscribe_to([uri])
+        return t.EmptyResult()
+
+    async def on_unsubscribe(
+        self, ctx: Context, params: t.UnsubscribeRequestParams
+    ) -> t.EmptyResult:
+        """Serve `resources/unsubscribe`."""
+        peer = self._peer(ctx)
+        uri = str(params.uri)
+        if peer is not None and uri in peer.uris:
+            peer.uris.discard(uri)
+            self.unsubscribe_from([uri])
+        return t.EmptyResult()
+
+
+class _Listen(ListenHandler):
+    """Serves `subscriptions/listen`, and keeps the records that a stream names watched."""
+
+    def __init__(self, live: Live) -> None:
+        super().__init__(live)
+        self._live = live
+
+    async def __call__(
+        self, ctx: Context, params: t.SubscriptionsListenRequestParams
+    ) -> t.SubscriptionsListenResult:
+        uris = list(params.notifications.resource_subscriptions or ())
+        self._live.subscribe_to(uris)
+        try:
+            return await super().__call__(ctx, params)
+        finally:
+            self._live.unsubscribe_from(uris)
+
+
+class _Peer:
+    """A 2025 session: what it follows, and what it has not been told yet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.uris: set[str] = set()
+        self._pending: dict[
+            ServerEvent, None
+        ] = {}  # one entry an event: bounded by what it follows
+        self._wake = anyio.Event()
+        self._gone = False
+
+    def offer(self, event: ServerEvent) -> None:
+        if isinstance(event, ResourceUpdated) and event.uri not in self.uris:
+            return
+        self._pending[event] = None
+        self._wake.set()
+
+    def close(self) -> None:
+        self._gone = True
+        self._wake.set()
+
+    async def run(self) -> None:
+        while not self._gone:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while self._pending and not self._gone:
+                event = next(iter(self._pending))
+                del self._pending[event]
+                try:
+                    await self._send(event)
+                except Exception:
+                    log.info("a session is gone")
+                    return
+
+    async def _send(self, event: ServerEvent) -> None:
+        match event:
+            case ResourceUpdated(uri=uri):
+                if uri in self.uris:
+                    await self._connection.send_resource_updated(uri)
+            case ResourcesListChanged():
+                await self._connection.send_resource_list_changed()
+            case ToolsListChanged():
+                await self._connection.send_tool_list_changed()

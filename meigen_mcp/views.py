@@ -1,0 +1,363 @@
+"""What tools and resources answer with: the same facts as a structure and as text.
+
+Some clients hand the model only the structure, some only the text; so each is complete by itself,
+and the text is made from the structure.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from meigen_mcp import arguments as args
+from meigen_mcp.errors import MeigenError
+from meigen_mcp.generation import Balance, Fault, Generation
+from meigen_mcp.media import mime_of
+from meigen_mcp.pricing import Quote
+from meigen_mcp.rules import listed
+from meigen_mcp.service import Listing, Outcome
+
+Structure = dict[str, Any]
+
+LONGEST_PROMPT = 120
+RECORDS = "meigen://generations"
+MODELS = "meigen://models"
+
+
+def record_uri(name: str) -> str:
+    """Return the URI of a record."""
+    return f"{RECORDS}/{name}"
+
+
+def media_uri(name: str, index: int) -> str:
+    """Return the URI of a medium; its index counts from 0."""
+    return f"{RECORDS}/{name}/media/{index}"
+
+
+def credits_json(amount: Decimal | None) -> int | float | None:
+    """Return credits as a JSON number."""
+    if amount is None:
+        return None
+    return int(amount) if amount == int(amount) else float(amount)
+
+
+# --- one generation -----------------------------------------------------------------------------
+
+
+def generation(job: Generation, now: float) -> Structure:
+    """Return the public fields of a record; a field without a value is left out."""
+    return without_none(
+        {
+            "generationId": job.generation_id,
+            "requestId": job.request_id,
+            "status": job.status,
+            "mediaType": job.media_type,
+            "modelId": job.model_id,
+            "prompt": job.prompt,
+            "mediaUrls": list(job.media_urls) or None,
+            "files": [name for name in job.files if name] or None,
+            "resourceUri": record_uri(job.name),
+            "aspectRatio": job.aspect_ratio,
+            "creditsUsed": credits_json(job.credits_used),
+            "quote": _quote(job.quote),
+            "credits": _balance(job.balance),
+            "createdAt": _time(job.created_at),
+            "elapsedSeconds": round((job.finished_at or now) - job.created_at, 1),
+            "expectedSeconds": round(job.expected_seconds, 1),
+            "error": _fault(job.error),
+        }
+    )
+
+
+def outcome(result: Outcome, now: float) -> Structure:
+    """Return what a call answers about one generation."""
+    structure = generation(result.job, now) | {"status": result.status}
+    if result.status in ("dry_run", "needs_approval"):
+        for name in ("elapsedSeconds", "createdAt", "resourceUri"):
+            structure.pop(name)
+        if result.status == "dry_run":
+            structure.pop("requestId")
+        if result.balance is not None:
+            structure["credits"] = _balance(result.balance[0])
+    return structure | {"next": _next(result, now)}
+
+
+def refusal(error: MeigenError, tool: str, prompt: Any = None) -> Structure:
+    """Return what a call answers when nothing was sent."""
+    medium = args.MEDIUM_OF.get(tool)
+    return without_none(
+        {
+            "status": "refused",
+            "mediaType": medium,
+            "prompt": prompt if isinstance(prompt, str) and prompt.strip() else None,
+            "error": {
+                "code": error.code,
+                "message": error.message,
+                "charged": error.charged,
+                "retryable": error.retryable,
+            },
+            "next": error.next,
+        }
+    )
+
+
+def is_error(structure: Structure) -> bool:
+    """Say whether a tool result is flagged: refused, failed, or waiting for the person's action."""
+    status = structure.get("status")
+    return status in ("refused", "failed") or (status == "queued" and "error" in structure)
+
+
+def _next(result: Outcome, now: float) -> str:
+    job = result.job
+    match result.status:
+        case "completed":
+            what = "URL" if len(job.media_urls) == 1 else f"{len(job.media_urls)} URLs"
+            saved = " and the saved file" if any(job.files) else ""
+            words = f"Give the person the {what}{saved}."
+        case "processing" if job.unobserved:
+            words = (
+                "Tell the person that MeiGen no longer observes it: neither failed nor refunded is"
+                f' proven. It is still looked at; check_status with generationId "{job.name}"'
+                " later."
+            )
+        case "processing":
+            words = f'Call check_status with generationId "{job.name}"; it waits for the result.'
+        case "submitting":
+            words = (
+                f'Call check_status with requestId "{job.request_id}"; MeiGen has not confirmed it'
+                " yet. Do not start it again."
+            )
+        case "queued" if job.error is None:
+            start = "" if job.next_look is None else _starts(job, result.place, now)
+            words = f'Call check_status with requestId "{job.request_id}"{start}.'
+        case "needs_approval":
+            words = _ask_person(result)
+        case "dry_run":
+            words = "Call again without dryRun to make it; nothing was sent."
+        case _:
+            words = job.error.next if job.error else "Call check_status again later."
+    if result.adopted:
+        words = f"This is the generation of your interrupted call, not a second one. {words}"
+    return words
+
+
+def _starts(job: Generation, place: int, now: float) -> str:
+    wait = max(0, round((job.next_look or now) - now))
+    line = f"{place} before it" if place else "next in line"
+    return f"; it waits for the submission limit, {line}, starts in about {wait} s"
+
+
+def _ask_person(result: Outcome) -> str:
+    quote = result.job.quote
+    if quote.credits is None:
+        ceiling, price = "the most they will pay", "the price is not known, the charge may differ"
+    else:
+        ceiling = f"{quote.credits:f}"
+        price = f"it costs {'at least ' if quote.kind == 'at_least' else ''}{ceiling} credits"
+        if not quote.bounded:
+            price += ", the charge may differ"
+    balance = ""
+    if result.balance is not None and result.balance[0].purchased is not None:
+        balance = (
+            f" Last known balance {result.balance[0].purchased:f} ({_time(result.balance[1])})."
+        )
+    options = ""
+    if result.cheaper:
+        cheaper = [
+            f"{words} ({quote.credits:f})" for words, quote in result.cheaper if quote.credits
+        ]
+        options = f" Cheaper: {listed(cheaper)}."
+    return (
+        f"Ask the person: {price}.{balance}{options} If they agree, repeat the same call with"
+        f' requestId "{result.job.request_id}" and maxCredits {ceiling}.'
+    )
+
+
+def _quote(quote: Quote) -> Structure:
+    figures = {"credits": credits_json(quote.credits), "kind": quote.kind, "basis": quote.basis}
+    return without_none(figures)
+
+
+def _balance(balance: Balance | None) -> Structure | None:
+    if balance is None:
+        return None
+    return without_none(
+        {
+            "daily": credits_json(balance.daily),
+            "purchased": credits_json(balance.purchased),
+            "unlimited": balance.unlimited,
+        }
+    )
+
+
+def _fault(fault: Fault | None) -> Structure | None:
+    if fault is None:
+        return None
+    return {
+        "code": fault.code,
+        "message": fault.message,
+        "charged": fault.charged,
+        "retryable": fault.retryable,
+    }
+
+
+# --- text ---------------------------------------------------------------------------------------
+
+
+def text(structure: Structure) -> str:
+    """Write a generation's structure as lines for a model that sees no structure."""
+    status = structure["status"].replace("_", " ")
+    what = [structure.get("mediaType", ""), structure.get("modelId", "")]
+    head = f"{status}: {' by '.join(w for w in what if w)}" if any(what) else status
+    lines = [head + (f", {structure['aspectRatio']}" if "aspectRatio" in structure else "")]
+    if "error" in structure:
+        error = structure["error"]
+        retry = "retrying may help" if error["retryable"] else "retrying alone will not help"
+        lines.append(f"{error['code']}: {error['message']}")
+        lines.append(f"charged: {error['charged']}; {retry}")
+    for index, url in enumerate(structure.get("mediaUrls", ())):
+        lines.append(f"media {index}: {url}")
+    lines += [f"saved: {name}" for name in structure.get("files", ())]
+    if "prompt" in structure:
+        lines.append(f"prompt: {_cut(structure['prompt'])}")
+    lines += _money_lines(structure)
+    if "elapsedSeconds" in structure:
+        lines.append(
+            f"created {structure['createdAt']}, elapsed {structure['elapsedSeconds']} s,"
+            f" expected {structure['expectedSeconds']} s"
+        )
+    for name in ("generationId", "requestId"):
+        if name in structure:
+            lines.append(f"{name}: {structure[name]}")
+    if "resourceUri" in structure:
+        lines.append(f"record: {structure['resourceUri']}")
+    lines.append(f"next: {structure['next']}")
+    return "\n".join(lines)
+
+
+def _money_lines(structure: Structure) -> list[str]:
+    lines = []
+    if "quote" in structure:
+        quote = structure["quote"]
+        figure = f"{quote['credits']} credits, " if "credits" in quote else ""
+        lines.append(f"quote: {figure}{quote['kind'].replace('_', ' ')} ({quote['basis']})")
+    if "creditsUsed" in structure:
+        lines.append(f"charged: {structure['creditsUsed']} credits")
+    if "credits" in structure:
+        balance = ", ".join(f"{name} {value}" for name, value in structure["credits"].items())
+        lines.append(f"balance: {balance}")
+    return lines
+
+
+def _cut(prompt: str) -> str:
+    flat = " ".join(prompt.split())
+    return flat if len(flat) <= LONGEST_PROMPT else flat[: LONGEST_PROMPT - 1] + "…"
+
+
+# --- the newest ---------------------------------------------------------------------------------
+
+
+def listing(result: Listing) -> Structure:
+    """Return the newest generations, one compact row each."""
+    rows = [
+        without_none(
+            {
+                "generationId": job.generation_id,
+                "requestId": job.request_id,
+                "status": job.status,
+                "mediaType": job.media_type,
+                "modelId": job.model_id,
+                "prompt": _cut(job.prompt),
+                "mediaUrls": list(job.media_urls) or None,
+                "resourceUri": record_uri(job.name),
+                "creditsUsed": credits_json(job.credits_used),
+                "createdAt": _time(job.created_at),
+                "error": _fault(job.error),
+            }
+        )
+        for job in result.jobs
+    ]
+    return {
+        "generations": rows,
+        "spentToday": credits_json(result.spent_today),
+        "spentMonth": credits_json(result.spent_month),
+    }
+
+
+def listing_text(structure: Structure) -> str:
+    """Write the newest generations as lines."""
+    lines = []
+    for row in structure["generations"]:
+        name = row.get("generationId") or row["requestId"]
+        cost = f", {row['creditsUsed']} credits" if "creditsUsed" in row else ""
+        lines.append(
+            f"{row['createdAt']} {row['status']} {row['mediaType']} by {row['modelId']}{cost}:"
+            f" {row['prompt']} [{name}]"
+        )
+        lines += [f"  {url}" for url in row.get("mediaUrls", ())]
+        if "error" in row:
+            lines.append(f"  {row['error']['code']}: {row['error']['message']}")
+    spent = (
+        f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
+        f" {structure['spentMonth']} in 30 days"
+    )
+    return "\n".join([*(lines or ["no generations yet"]), spent])
+
+
+# --- media --------------------------------------------------------------------------------------
+
+
+def media_links(job: Generation) -> list[tuple[str, str, str]]:
+    """Return url, name and type of each final medium."""
+    return [
+        (url, f"{job.media_type} {index}", mime_of(url, job.media_type))
+        for index, url in enumerate(job.media_urls)
+    ]
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def without_none(fields: Mapping[str, Any]) -> Structure:
+    """Leave out the fields without a value."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# --- output schemas -----------------------------------------------------------------------------
+
+_TEXT: Structure = {"type": "string"}
+_NUMBER: Structure = {"type": "number"}
+_TEXTS: Structure = {"type": "array", "items": _TEXT}
+_OBJECT: Structure = {"type": "object"}
+
+GENERATION_FIELDS: Structure = {
+    "generationId": _TEXT,
+    "requestId": _TEXT,
+    "status": _TEXT,
+    "mediaType": _TEXT,
+    "modelId": _TEXT,
+    "prompt": _TEXT,
+    "mediaUrls": _TEXTS,
+    "files": _TEXTS,
+    "resourceUri": _TEXT,
+    "aspectRatio": _TEXT,
+    "creditsUsed": _NUMBER,
+    "quote": _OBJECT,
+    "credits": _OBJECT,
+    "createdAt": _TEXT,
+    "elapsedSeconds": _NUMBER,
+    "expectedSeconds": _NUMBER,
+    "error": _OBJECT,
+    "next": _TEXT,
+}
+GENERATION_SCHEMA: Structure = {"type": "object", "properties": GENERATION_FIELDS}
+STATUS_SCHEMA: Structure = {
+    "type": "object",
+    "properties": {
+        **GENERATION_FIELDS,
+        "generations": {"type": "array", "items": _OBJECT},
+        "spentToday": _NUMBER,
+        "spentMonth": _NUMBER,
+    },
+}
