@@ -231,7 +231,7 @@ class _Reader:
         if value is None:
             return default
         amount = _decimal(value)
-        if amount is None or not low <= amount <= high or (whole and amount != int(amount)):
+        if amount is None or not low <= float(amount) <= high or (whole and amount != int(amount)):
             kind = "a whole number" if whole else "a number"
             self._bad(name, value, f"{kind} from {low} to {high}")
             return default
