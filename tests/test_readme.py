@@ -1,0 +1,39 @@
+"""The README tells the truth."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import readme
+
+import meigen_mcp
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_generated_tables_are_those_of_the_code() -> None:
+    """A changed model or setting changes the README in the same commit."""
+    text = readme.README.read_text(encoding="utf-8")
+    assert text == readme.filled(text), "run `python tests/readme.py`"
+
+
+def test_it_names_one_command_for_the_main_job_and_one_for_the_tests() -> None:
+    """CI runs exactly these two in a fresh clone."""
+    commands = readme.commands()
+    assert list(commands) == ["demo", "tests"]
+    assert commands["demo"].endswith("meigen-mcp demo")
+    assert "pytest" in commands["tests"]
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    """No link of the README is dead within the repository."""
+    text = readme.README.read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", text)
+    places = (ROOT, Path(meigen_mcp.__file__).parent.parent)  # the built wheel is elsewhere
+    assert [link for link in links if not any((p / link).exists() for p in places)] == []
+
+
+def test_the_version_is_that_of_pyproject() -> None:
+    """The version is written once."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert meigen_mcp.__version__ == project["version"]
