@@ -105,9 +105,11 @@ class Budget:
             offer = await self._asked(firm, model, ceiling, person)
             if offer is not None:
                 return offer
-            self.ledger.set_note(f"approved:{self.account}", self.clock())
         reserved = firm.quote.credits if firm.quote.bounded else ceiling
-        return self._intent(firm, settled, reserved or firm.quote.credits)
+        intent = self._intent(firm, settled, reserved or firm.quote.credits)
+        if asked:
+            self.ledger.set_note(f"approved:{self.account}", intent.created_at)
+        return intent
 
     def _intent(
         self, draft: Generation, sent: Mapping[str, Any], reserved: Decimal | None
@@ -150,7 +152,7 @@ class Budget:
             return True
         approved = float(self.ledger.note(f"approved:{self.account}") or 0)
         now = self.clock()
-        recent = self.ledger.spent(min(_HOUR, now - approved), now)
+        recent = self.ledger.spent(max(now - _HOUR, approved))
         return quote.credits > limit or recent + quote.credits > limit
 
     async def _asked(

@@ -27,6 +27,8 @@ RESUBMIT_WITHIN = 15 * 60.0
 """Seconds after its first POST in which a lost one may be repeated with the same key."""
 LOOKUP_WITHIN = 15 * 60.0
 """Seconds for which an API that cannot be reached is asked about a lost reply."""
+ABANDONED_AFTER = 120.0
+"""Seconds after which a POST that nobody reported on is looked up; more than any POST takes."""
 OBSERVED: Mapping[MediaType, float] = {"image": 600.0, "video": 1200.0}
 """Seconds after which a processing generation counts as no longer observed."""
 LATE_LOOKS_FOR = 24 * 3600.0
@@ -178,14 +180,14 @@ def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
 
 
 def posting(job: Generation, now: float) -> Generation:
-    """Return the record to commit before a POST leaves."""
+    """Return the record to commit before a POST leaves; if nothing follows, it is looked up."""
     return replace(
         job,
         status="submitting",
         posted_at=job.posted_at or now,
         error=None,
         parked=False,
-        next_look=None,
+        next_look=now + ABANDONED_AFTER,
     )
 
 
@@ -260,9 +262,18 @@ def lost(job: Generation, now: float) -> Generation:
 
 
 def parked(job: Generation, error: ApiError) -> Generation:
-    """Return the record after 401, 402 or 403: nothing was charged, the person must act."""
+    """Return the record after 401, 402 or 403: nothing was charged, the person must act.
+
+    It is due again when it is too old to be sent, and then ends.
+    """
     return replace(
-        job, status="queued", parked=True, error=Fault.of(error, "no"), next_look=None, failures=0
+        job,
+        status="queued",
+        parked=True,
+        error=Fault.of(error, "no"),
+        next_look=job.created_at + SUBMIT_WITHIN,
+        posted_at=None,
+        failures=0,
     )
 
 

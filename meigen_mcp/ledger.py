@@ -140,21 +140,31 @@ class Ledger:
             return None
         return job.balance, job.accepted_at
 
-    def in_line(self, job: Generation) -> int:
-        """Return how many generations of the account are sent before this one."""
+    def in_line(self, job: Generation, limit: int, now: float) -> tuple[int, float]:
+        """Return how many of the account are sent before a queued one, and when it is sent."""
         with self.database.reading() as db:
-            (count,) = db.execute(
-                "SELECT count(*) FROM generations WHERE account = ? AND status = 'queued'"
-                " AND parked = 0 AND id < (SELECT id FROM generations WHERE account = ?"
-                " AND request_id = ?)",
+            (place,) = db.execute(
+                "SELECT count(*) FROM generations WHERE account = ? AND next_look IS NOT NULL"
+                " AND status = 'queued' AND parked = 0 AND id < (SELECT id FROM generations"
+                " WHERE account = ? AND request_id = ?)",
                 (job.account, job.account, job.request_id),
             ).fetchone()
-        return int(count)
+            free = [
+                row[0]
+                for row in db.execute(
+                    "SELECT free_at FROM posts WHERE account = ? AND free_at > ? ORDER BY free_at",
+                    (job.account, now),
+                )
+            ]
+        # The slots that are free now come first, then each as it frees itself, then once more.
+        slots = [now] * max(0, limit - len(free)) + free
+        rounds, turn = divmod(place, len(slots))
+        return place, max(slots[turn] + rounds * 60, job.next_look or now)
 
-    def spent(self, seconds: float, now: float) -> Decimal:
-        """Return the credits spent or reserved in the last seconds, over all accounts."""
+    def spent(self, since: float) -> Decimal:
+        """Return the credits spent or reserved after a time, over all accounts."""
         with self.database.reading() as db:
-            return _spent(db, now - seconds)
+            return _spent(db, since)
 
     def usual_seconds(self, model_id: str) -> float | None:
         """Return the median duration of the last 20 generations with a model, if there are 3."""
@@ -277,13 +287,15 @@ class Ledger:
 
         A call that died with its process before its answer leaves an orphan to adopt.
         """
+        me = self.database.owner
         with self.database.reading() as db:
             owners = [
                 row[0]
                 for row in db.execute(
-                    "SELECT DISTINCT owner FROM generations WHERE account = ? AND owner <> ?"
-                    " AND (next_look IS NOT NULL OR status = 'submitting')",
-                    (account, self.database.owner),
+                    "SELECT owner FROM generations WHERE next_look IS NOT NULL AND account = ?"
+                    " AND owner <> ? UNION SELECT owner FROM generations WHERE created_at > ?"
+                    " AND answered = 0 AND abandoned = 0 AND account = ? AND owner <> ?",
+                    (account, me, now - ADOPTABLE_FOR, account, me),
                 )
             ]
         taken = 0
@@ -294,9 +306,9 @@ class Ledger:
             with self.database.writing() as db:
                 taken += db.execute(
                     "UPDATE generations SET owner = ?, abandoned = max(abandoned, 1 - answered),"
-                    " next_look = coalesce(next_look, CASE WHEN status = 'submitting' THEN ? END)"
+                    " next_look = CASE WHEN status = 'submitting' THEN ? ELSE next_look END"
                     " WHERE owner = ? AND account = ?",
-                    (self.database.owner, now, owner, account),
+                    (me, now, owner, account),
                 ).rowcount
             lock.release()
         return taken

@@ -4,6 +4,7 @@ It is the only caller of `Api.submit`. Everything it knows is in the ledger, so 
 moment and go on in another process. Only `run` sleeps; `step` does what is due.
 """
 
+import contextlib
 import logging
 import random
 import time
@@ -125,7 +126,8 @@ class Poller:
             log.warning("ledger unavailable: %s", error.message)
         except Exception:
             log.exception("acting on a generation failed")
-            self._save(replace(self._fresh(job), next_look=self._clock() + 30))
+            with contextlib.suppress(errors.LedgerUnavailable):
+                self._save(replace(self._fresh(job), next_look=self._clock() + 30))
         finally:
             self._busy.pop(job.request_id, None)
             self._ledger.work.set()
@@ -141,7 +143,7 @@ class Poller:
 
     async def _submit(self, job: Generation) -> None:
         now = self._clock()
-        if now - job.created_at > generation.SUBMIT_WITHIN:
+        if now - job.created_at >= generation.SUBMIT_WITHIN:
             self._save(generation.expired(job, now))
             return
         held = self._ledger.note(f"hold:{self._account}") or 0.0
@@ -177,7 +179,9 @@ class Poller:
             case errors.RateLimited():
                 until = now + (error.retry_after if error.retry_after is not None else WINDOW)
                 self._ledger.set_note(f"hold:{self._account}", until)
-                self._save(replace(job, status="queued", next_look=until))
+                if first:
+                    job = replace(job, status="queued", posted_at=None)
+                self._save(replace(job, next_look=until))
             case errors.Unauthorized() | errors.Forbidden() | errors.InsufficientCredits():
                 self._save(generation.parked(job, error))
             case errors.InvalidRequest() | errors.ModerationRefused():

@@ -17,7 +17,7 @@ from meigen_mcp.arguments import Tool
 from meigen_mcp.budget import Budget, Offer, Person
 from meigen_mcp.catalogue import Model
 from meigen_mcp.generation import Balance, Generation, fingerprint
-from meigen_mcp.ledger import Ledger
+from meigen_mcp.ledger import DAY, Ledger
 from meigen_mcp.live_catalogue import LiveCatalogue
 from meigen_mcp.pricing import Quote
 from meigen_mcp.rules import absent, present
@@ -30,7 +30,6 @@ DEFAULT_WAIT: Mapping[str, int] = {"generate_image": 25, "generate_video": 0, "c
 DEFAULT_EXPECTED: Mapping[str, float] = {"image": 30.0, "video": 120.0}
 _CATALOGUE_WAIT = 5.0
 _REPORT_EVERY = 2.0
-_HOUR = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +40,7 @@ class Outcome:
         job: the record; for `dry_run` and `needs_approval` a draft that is not stored.
         status: the record's status, or one of those two.
         place: how many generations are sent before a queued one.
+        starts_at: when a queued one is sent, as far as can be told.
         adopted: a repeated call was given the generation of an interrupted one.
         cheaper: settings of the same model that cost less.
         balance: the credits as last told, with the time of that.
@@ -49,6 +49,7 @@ class Outcome:
     job: Generation
     status: str
     place: int = 0
+    starts_at: float | None = None
     adopted: bool = False
     cheaper: tuple[tuple[str, Quote], ...] = ()
     balance: tuple[Balance, float] | None = None
@@ -255,8 +256,10 @@ class Service:
         return await self.ledger.wait(job, lambda j: self.closing or done(j), until, self.clock)
 
     def _outcome(self, job: Generation, *, adopted: bool = False) -> Outcome:
-        place = self.ledger.in_line(job) if job.status == "queued" and not job.parked else 0
-        return Outcome(job, job.status, place=place, adopted=adopted)
+        place, starts = 0, None
+        if job.status == "queued" and not job.parked:
+            place, starts = self.ledger.in_line(job, self.settings.rate_limit, self.clock())
+        return Outcome(job, job.status, place=place, starts_at=starts, adopted=adopted)
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -300,8 +303,7 @@ class Service:
         """Return the newest generations of the account."""
         now = self.clock()
         jobs = tuple(job for _, job in self.ledger.newest(self.account, limit))
-        day, month = 24 * _HOUR, 30 * 24 * _HOUR
-        return Listing(jobs, self.ledger.spent(day, now), self.ledger.spent(month, now))
+        return Listing(jobs, self.ledger.spent(now - DAY), self.ledger.spent(now - 30 * DAY))
 
     def models(self, arguments: Mapping[str, Any]) -> tuple[tuple[Model, ...], bool]:
         """Return the models to show, and whether everything about one was asked for.

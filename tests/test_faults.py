@@ -1,0 +1,208 @@
+"""Exactly once: whatever breaks while a generation is submitted, the person is charged once."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from workbench import (
+    Fault,
+    Workbench,
+    answers,
+    cut,
+    dropped_after,
+    dropped_before,
+    refused,
+    silent,
+    workbench,
+)
+
+from meigen_mcp.generation import Generation
+from meigen_mcp.sandbox.state import Options
+
+HTML = b"<html><body>Bad gateway</body></html>"
+AT_SUBMIT: dict[str, Fault] = {
+    "no connection": refused,
+    "dropped before": dropped_before,
+    "dropped after": dropped_after,
+    "reply cut": cut,
+    "silence": silent,
+    "500 before": answers(500, body={"success": False, "error": "Internal"}),
+    "500 after": answers(500, body={"success": False, "error": "Internal"}, acts=True),
+    "HTML 502 before": answers(502, HTML, headers={"content-type": "text/html"}),
+    "HTML 502 after": answers(502, HTML, headers={"content-type": "text/html"}, acts=True),
+    "no JSON": answers(200, b"OK", acts=True),
+    "empty 200": answers(200, b"", acts=True),
+    "200 without an id": answers(200, body={"success": True}, acts=True),
+    "429": answers(429, body={"success": False, "error": "Slow down"}),
+    "in progress": answers(409, body={"code": "in_progress", "retryAfterSeconds": 5}, acts=True),
+    "lease expired": answers(409, body={"code": "in_progress", "retryAfterSeconds": 0}),
+}
+# Without keys the API cannot say what became of a POST; only these provably never counted.
+PROVABLY_NOT = {"no connection", "429"}
+
+
+@dataclass(frozen=True)
+class End:
+    """How a generation ended, and what it took."""
+
+    status: str
+    media: int
+    charged: int
+    accepted: int
+    same_bytes: bool
+
+
+def _end(on: Workbench, job: Generation) -> End:
+    accepted = sum(1 for post in on.emulator.posts if post.accepted)
+    posts = on.wire.posts()
+    return End(job.status, len(job.media_urls), on.charged, accepted, len(set(posts)) == 1)
+
+
+@pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
+@pytest.mark.parametrize("fault", AT_SUBMIT)
+async def test_a_fault_at_submit_is_charged_once_and_its_media_arrive(
+    fault: str, times: int, tmp_path: Path
+) -> None:
+    """With keys the API is asked what became of it, and the job is found or sent again."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [AT_SUBMIT[fault]] * times
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+        assert _end(on, job) == End("completed", 1, 5, 1, same_bytes=True)
+
+
+@pytest.mark.parametrize("fault", AT_SUBMIT)
+async def test_without_keys_a_lost_submission_is_never_repeated(fault: str, tmp_path: Path) -> None:
+    """An API that knows neither keys nor the look-up route leaves it unknown, in plain words."""
+    options = Options(era="2026-05", rate_limit=1000, seed=1)
+    async with workbench(tmp_path, options=options) as on:
+        on.wire.faults["submit"] = [AT_SUBMIT[fault]]
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+        if fault in PROVABLY_NOT:
+            assert _end(on, job) == End("completed", 1, 5, 1, same_bytes=True)
+            return
+        assert (job.status, len(on.wire.posts())) == ("unknown", 1)
+        assert job.error is not None
+        assert (job.error.code, job.error.charged) == ("unknown_outcome", "unknown")
+        assert "meigen.ai" in job.error.next
+
+
+async def test_an_unknown_one_keeps_its_reservation(tmp_path: Path) -> None:
+    """What may have been charged counts against the caps."""
+    options = Options(era="2026-05", rate_limit=1000, seed=1)
+    async with workbench(tmp_path, options=options) as on:
+        on.wire.faults["submit"] = [dropped_after]
+        outcome = await on.generate(modelId="nanobanana-2")
+        await on.settle(outcome.job)
+        assert on.ledger.spent(0) == 5
+
+
+async def test_an_unknown_one_is_looked_up_again_by_check_status(tmp_path: Path) -> None:
+    """When the API learns to answer, the generation is found."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [dropped_after]
+        on.wire.faults["lookup"] = [answers(404, HTML)] * 3
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+        assert job.status == "unknown"
+        found = await on.check(requestId=job.request_id)
+        job = await on.settle(found.job)
+        assert _end(on, job) == End("completed", 1, 5, 1, same_bytes=True)
+
+
+async def test_a_refusal_ends_it_and_nothing_is_charged(tmp_path: Path) -> None:
+    """A 400 is the call's own answer."""
+    async with workbench(tmp_path) as on:
+        outcome = await on.generate(prompt="sandbox:refuse", modelId="nanobanana-2", wait=0)
+        assert outcome.job.error is not None
+        assert (outcome.status, outcome.job.error.code) == ("failed", "moderation")
+        assert (outcome.job.error.charged, on.charged) == ("no", 0)
+        assert on.ledger.spent(0) == 0
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "named"),
+    [
+        (401, "unauthorized", "MEIGEN_API_TOKEN"),
+        (402, "insufficient_credits", "buy credits"),
+        (403, "forbidden", "MEIGEN_API_TOKEN"),
+    ],
+)
+async def test_a_parked_one_is_sent_again_with_the_same_key_by_the_same_call(
+    status: int, code: str, named: str, tmp_path: Path
+) -> None:
+    """401, 402 and 403 wait for the person; the identical call then uses the same bytes."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [answers(status, body={"success": False, "error": "No"})]
+        first = await on.generate(modelId="nanobanana-2")
+        assert first.job.error is not None
+        assert (first.status, first.job.error.code) == ("queued", code)
+        assert named in first.job.error.next
+        await on.settle(first.job, 600)
+        assert len(on.wire.posts()) == 1
+        again = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(again.job)
+        assert again.job.request_id == first.job.request_id
+        assert _end(on, job) == End("completed", 1, 5, 1, same_bytes=True)
+
+
+async def test_a_parked_one_ends_after_an_hour(tmp_path: Path) -> None:
+    """What nobody took up again is not sent on a later day."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [answers(402, body={"success": False, "error": "No"})]
+        first = await on.generate(modelId="nanobanana-2")
+        on.clock.now += 3601
+        job = await on.settle(first.job)
+        assert job.error is not None
+        assert (job.status, job.error.code, job.error.charged) == ("failed", "expired", "no")
+        assert len(on.wire.posts()) == 1
+
+
+async def test_a_lost_one_is_not_posted_again_after_fifteen_minutes(tmp_path: Path) -> None:
+    """Later it is only looked up: not found ends it, not charged."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [dropped_before]
+        on.wire.faults["lookup"] = [refused] * 8
+        first = await on.generate(modelId="nanobanana-2", wait=0)
+        on.clock.now += 901
+        on.wire.faults["lookup"] = []
+        job = await on.settle(first.job)
+        assert job.error is not None
+        assert (job.status, job.error.code, job.error.charged) == ("failed", "expired", "no")
+        assert len(on.wire.posts()) == 1
+
+
+async def test_an_api_that_cannot_be_reached_leaves_it_unknown(tmp_path: Path) -> None:
+    """After 15 minutes without an answer nothing is known, and nothing is sent."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [dropped_after]
+        on.wire.faults["lookup"] = [refused] * 1000
+        first = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(first.job)
+        assert (job.status, len(on.wire.posts())) == ("unknown", 1)
+
+
+async def test_a_deleted_one_ends(tmp_path: Path) -> None:
+    """410 says that the record is gone; what it cost is not known."""
+    async with workbench(tmp_path) as on:
+        gone = answers(410, body={"success": False, "code": "generation_unavailable"})
+        on.wire.faults["status"] = [gone]
+        outcome = await on.generate(modelId="nanobanana-2")
+        assert outcome.job.error is not None
+        assert (outcome.status, outcome.job.error.code, outcome.job.error.charged) == (
+            "failed",
+            "generation_unavailable",
+            "unknown",
+        )
+
+
+async def test_the_body_carries_the_key_and_nothing_that_was_left_out(tmp_path: Path) -> None:
+    """An argument that the caller left out stays out of the request."""
+    async with workbench(tmp_path) as on:
+        outcome = await on.generate(aspectRatio=None, referenceImages=[])
+        assert json.loads(on.wire.posts()[0]) == {
+            "prompt": "a red cube",
+            "idempotencyKey": outcome.job.request_id,
+        }

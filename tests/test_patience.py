@@ -1,0 +1,126 @@
+"""Patience: a status that cannot be had loses no job and calls nothing failed."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from workbench import Fault, answers, dropped_before, refused, silent, workbench
+
+AT_STATUS: dict[str, Fault] = {
+    "no connection": refused,
+    "dropped": dropped_before,
+    "silence": silent,
+    "500": answers(500, body={"success": False, "error": "Internal"}),
+    "HTML 502": answers(502, b"<html>"),
+    "no JSON": answers(200, b"<html>"),
+    "404 right after accepting": answers(404, body={"error": "Generation not found"}),
+    "429": answers(429, body={"code": "status_query_busy", "retryable": True}),
+    "429 with Retry-After": answers(429, body={}, headers={"retry-after": "20"}),
+    "401": answers(401, body={"error": "Invalid API token"}),
+    "completed without URLs": answers(200, body={"status": "completed", "imageUrls": []}),
+    "an unknown state": answers(200, body={"status": "resting"}),
+    "pending": answers(200, body={"status": "pending"}),
+    "failed without success": answers(200, body={"success": False, "error": "Busy"}),
+}
+
+
+@pytest.mark.parametrize("fault", AT_STATUS)
+async def test_a_status_that_teaches_nothing_is_asked_again(fault: str, tmp_path: Path) -> None:
+    """Five bad answers in a row, and the media arrive all the same."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["status"] = [AT_STATUS[fault]] * 5
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+        assert (job.status, len(job.media_urls), on.charged) == ("completed", 1, 5)
+
+
+async def test_looks_back_off_while_nothing_is_learnt(tmp_path: Path) -> None:
+    """Each failed look waits longer, up to a minute."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["status"] = [refused] * 1000
+        outcome = await on.generate("generate_video", modelId="veo-3.1", wait=0)
+        job: Any = outcome.job
+        times = []
+        for _ in range(8):
+            job = on.ledger.get(job.account, job.request_id)
+            on.clock.now = job.next_look
+            times.append(on.clock.now)
+            await on.poller.step()
+        pauses = [round(b - a) for a, b in pairwise(times)]
+        assert pauses == [3, 6, 12, 24, 48, 60, 60]
+
+
+async def test_retry_after_is_respected(tmp_path: Path) -> None:
+    """The API's own hint counts where it is longer."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["status"] = [answers(429, body={}, headers={"retry-after": "45"})]
+        outcome = await on.generate("generate_video", modelId="veo-3.1", wait=0)
+        assert outcome.job.next_look is not None
+        on.clock.now = outcome.job.next_look
+        await on.poller.step()
+        later = on.ledger.get(outcome.job.account, outcome.job.request_id)
+        assert later is not None
+        assert later.next_look == on.clock.now + 45
+
+
+async def test_an_unwatched_one_is_first_looked_at_after_half_its_time(tmp_path: Path) -> None:
+    """Nobody waits: no look is wasted; then every interval."""
+    async with workbench(tmp_path) as on:
+        outcome = await on.generate(
+            "generate_video", prompt="sandbox:stall", modelId="veo-3.1", wait=0
+        )
+        job = outcome.job
+        assert job.accepted_at is not None
+        assert job.next_look == job.accepted_at + job.expected_seconds / 2
+        on.clock.now = job.next_look
+        await on.poller.step()
+        later = on.ledger.get(job.account, job.request_id)
+        assert later is not None
+        assert later.next_look == on.clock.now + 3
+
+
+async def test_a_watched_one_is_looked_at_every_interval_from_the_start(tmp_path: Path) -> None:
+    """A call waits: every three seconds."""
+    async with workbench(tmp_path) as on:
+        await on.generate("generate_video", prompt="sandbox:stall", modelId="veo-3.1", wait=16)
+        looks = [route for route, _ in on.wire.seen if route == "status"]
+        assert len(looks) == 5
+
+
+async def test_the_end_of_observation_is_said_and_it_is_still_looked_at(tmp_path: Path) -> None:
+    """Neither failed nor refunded is proven; every five minutes for a day."""
+    async with workbench(tmp_path) as on:
+        outcome = await on.generate(
+            "generate_video", prompt="sandbox:stall", modelId="veo-3.1", wait=0
+        )
+        job = await on.settle(outcome.job, 3600)
+        assert (job.status, job.unobserved, job.error) == ("processing", True, None)
+        assert job.next_look is not None
+        before = len(on.wire.seen)
+        job = await on.settle(job, 23 * 3600 + 1800)
+        assert job.next_look is None
+        looks = len(on.wire.seen) - before
+        assert looks == pytest.approx(23.3 * 12, abs=8)
+
+
+async def test_one_that_ends_late_is_still_found(tmp_path: Path) -> None:
+    """Most of an hour of bad answers, then the result."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["status"] = [refused] * 20
+        outcome = await on.generate(modelId="nanobanana-2", wait=0)
+        job = await on.settle(outcome.job, 4 * 3600)
+        assert (job.status, len(job.media_urls)) == ("completed", 1)
+
+
+async def test_a_refund_is_told_only_when_it_is_proven(tmp_path: Path) -> None:
+    """Without `creditsStatus` the charge of a failure is unknown, and keeps its amount."""
+    async with workbench(tmp_path) as on:
+        failed = answers(200, body={"status": "failed", "error": "No"})
+        on.wire.faults["status"] = [failed]
+        unproven = await on.generate(modelId="nanobanana-2")
+        proven = await on.generate(prompt="sandbox:fail", modelId="nanobanana-2", wait=40)
+        assert unproven.job.error is not None
+        assert proven.job.error is not None
+        assert (unproven.job.error.charged, proven.job.error.charged) == ("unknown", "refunded")
+        assert on.ledger.spent(0) == 5
