@@ -256,9 +256,9 @@ def _failure(job: Generation, report: Report) -> Fault:
     )
 
 
-def lost(job: Generation, now: float) -> Generation:
+def lost(job: Generation, look_at: float) -> Generation:
     """Return the record after a POST whose reply did not arrive: it is looked up next."""
-    return replace(job, status="submitting", next_look=now)
+    return replace(job, status="submitting", next_look=look_at, failures=job.failures + 1)
 
 
 def parked(job: Generation, error: ApiError) -> Generation:

@@ -193,7 +193,9 @@ class Poller:
             case errors.InProgress():
                 self._save(replace(job, next_look=now + (error.retry_after or self._interval)))
             case _:
-                self._save(generation.lost(job, now))
+                # Looked up at once; one that is lost again and again waits longer each time.
+                pause = 0.0 if job.failures == 0 else self._backoff(job)
+                self._save(generation.lost(job, now + pause))
 
     async def _look_up(self, job: Generation) -> None:
         """Ask what became of a POST whose reply was lost."""
@@ -273,12 +275,15 @@ class Poller:
     def _later(self, job: Generation, error: errors.ApiError) -> Generation:
         """Put off the next try after one that taught nothing, a little longer each time."""
         now = self._clock()
-        pause = min(self._interval * 2 ** min(job.failures, 10), LONGEST_BACKOFF) * self._jitter()
-        when: float | None = now + max(pause, error.retry_after or 0.0)
+        when: float | None = now + max(self._backoff(job), error.retry_after or 0.0)
         if job.unobserved:
             late = now - (job.accepted_at or now) > generation.LATE_LOOKS_FOR
             when = None if late else now + LATE_LOOK_EVERY
         return replace(job, failures=job.failures + 1, next_look=when)
+
+    def _backoff(self, job: Generation) -> float:
+        pause: float = self._interval * 2 ** min(job.failures, 10)
+        return min(pause, LONGEST_BACKOFF) * self._jitter()
 
     # --- saving ---------------------------------------------------------------------------------
 

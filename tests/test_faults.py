@@ -89,6 +89,23 @@ async def test_without_keys_a_lost_submission_is_never_repeated(fault: str, tmp_
         assert "meigen.ai" in job.error.next
 
 
+async def test_a_submission_that_keeps_failing_does_not_eat_the_rate_limit(
+    tmp_path: Path,
+) -> None:
+    """Each repetition waits longer than the one before."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [AT_SUBMIT["500 before"]] * 1000
+        start = on.clock.now
+        outcome = await on.generate(modelId="nanobanana-2", wait=0)
+        while (on.ledger.next_due(on.service.account, []) or 0) < start + 60:
+            on.move(60)
+            await on.poller.step()
+        assert len(on.wire.posts()) == 5
+        job = await on.settle(outcome.job)
+        assert job.error is not None
+        assert (job.status, job.error.code, job.error.charged) == ("failed", "expired", "no")
+
+
 async def test_an_unknown_one_keeps_its_reservation(tmp_path: Path) -> None:
     """What may have been charged counts against the caps."""
     options = Options(era="2026-05", rate_limit=1000, seed=1)

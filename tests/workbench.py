@@ -106,7 +106,9 @@ class Workbench:
     ) -> Outcome:
         """Make a call while the poller works and the clock runs."""
         call = {"prompt": "a red cube", **arguments}
-        return await self.drive(lambda: self.service.generate(tool, call, person or Someone()))
+        someone = person or Someone()
+        outcome: Outcome = await self.drive(lambda: self.service.generate(tool, call, someone))
+        return outcome
 
     async def check(self, **arguments: Any) -> Any:
         """Look at a generation while the poller works and the clock runs."""
