@@ -67,7 +67,7 @@ class Ledger:
             )
             marks = ", ".join("?" * len(columns))
             db.execute(
-                f"INSERT INTO generations ({', '.join(columns)}) VALUES ({marks})",
+                f"INSERT INTO generations ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608  # our own names
                 [write(value) for value in values],
             )
         self._tell(job)
@@ -90,7 +90,7 @@ class Ledger:
             sets = ", ".join(f"{name} = ?" for name in names)
             values = (write(getattr(job, name)) for name in names)
             db.execute(
-                f"UPDATE generations SET {sets}, millicredits = ?"
+                f"UPDATE generations SET {sets}, millicredits = ?"  # noqa: S608  # our own names
                 " WHERE account = ? AND request_id = ?",
                 [*values, millicredits(job), job.account, job.request_id],
             )
@@ -206,7 +206,7 @@ class Ledger:
         column = "answered = 1" if answered else "abandoned = 1 - answered"
         with self.database.writing() as db:
             db.execute(
-                f"UPDATE generations SET {column} WHERE account = ? AND request_id = ?",
+                f"UPDATE generations SET {column} WHERE account = ? AND request_id = ?",  # noqa: S608  # one of two
                 (job.account, job.request_id),
             )
 

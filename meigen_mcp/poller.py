@@ -57,7 +57,7 @@ class Poller:
         interval: float = 3.0,
         rate_limit: int = 12,
         clock: Callable[[], float] = time.time,
-        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),
+        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
     ) -> None:
         self._ledger = ledger
         self._api = api

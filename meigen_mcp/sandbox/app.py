@@ -238,7 +238,7 @@ class _Api:
 class _NoReply(Response):
     """Closes the connection without an answer."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # the shape of an ASGI application
         hang_up: Callable[[], None] | None = scope.get("extensions", {}).get(HANG_UP)
         if hang_up is None:
             raise ConnectionResetError("the sandbox lost this reply on purpose")
@@ -284,7 +284,7 @@ async def _json(request: Request) -> Any:
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)
+    assert isinstance(error, ApiError)  # noqa: S101  # the router gives no other
     said: JSON = {
         "success": False,
         # A message quotes the request, which may hold half a surrogate pair.

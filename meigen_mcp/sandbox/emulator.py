@@ -64,7 +64,7 @@ class Emulator:
         self.media: dict[str, tuple[Job, int]] = {}
         self.posts: list[Post] = []
         self.uploads: dict[str, Upload] = {}
-        self._random = random.Random(self.options.seed)
+        self._random = random.Random(self.options.seed)  # noqa: S311  # no secret
         self._seconds = {model.id: seconds_range(model) for model in models()}
 
     @property

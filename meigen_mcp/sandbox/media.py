@@ -54,7 +54,7 @@ def render_image(
         seed: Decides the background, and nothing else.
         label: Last line of the text, such as "candidate 2 of 4".
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415  # slow to import, and only for pictures
 
     width, height = image_size(ratio, resolution)
     noise = hashlib.sha256(seed.encode("utf-8", "replace")).digest()
