@@ -6,7 +6,7 @@ What a model accepts is built from its facts in the catalogue; nothing per model
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from meigen_mcp.catalogue import Catalogue, MediaType, Model, Option
+from meigen_mcp.catalogue import Catalogue, Continuation, MediaType, Model, Option
 from meigen_mcp.errors import Problem
 from meigen_mcp.forms import Form, Link, Narrows, Requires, When
 from meigen_mcp.references import public_url, text_or_public_url
@@ -111,21 +111,31 @@ def judge(
         model = catalogue.default(medium)
         if model is not None:
             return model, form(model, peers, own_origin).check(arguments)
-        problem = Problem("modelId", "missing", f"name one: {_ids(peers)}")
-        return None, [problem, *_common_problems(peers, arguments)]
+        problem = Problem("modelId", "missing", _use(peers))
+        return None, [problem, *_common_problems(peers, arguments, own_origin)]
     found = catalogue.find(given) if isinstance(given, str) else None
     if found is not None and found.media_type == medium:
         return found, form(found, peers, own_origin).check(arguments)
     problem = _no_such_model(given, medium, catalogue)
-    guess = catalogue.guess(given, medium)
-    if guess is None:
-        return None, [problem, *_common_problems(peers, arguments)]
-    rest = form(guess, peers, own_origin).check({**arguments, "modelId": guess.id})
-    return None, [problem, *rest]
+    meant = found or _meant(given, medium, catalogue)
+    if meant is None:
+        return None, [problem, *_common_problems(peers, arguments, own_origin)]
+    meant_form = form(meant, catalogue.accepted(meant.media_type), own_origin)
+    return None, [problem, *meant_form.check({**arguments, "modelId": meant.id})]
 
 
-def _ids(models: Iterable[Model]) -> str:
-    return listed([m.id for m in models if not m.legacy] or ["none is available"])
+def _meant(given: Any, medium: MediaType, catalogue: Catalogue) -> Model | None:
+    """Return the model that a wrong id stands for, if that can be told."""
+    if isinstance(given, str) and given in catalogue.retired:
+        return catalogue.find(catalogue.retired[given])
+    if isinstance(given, str) and given in catalogue.unavailable:
+        return None
+    return catalogue.guess(given, medium)
+
+
+def _use(models: Iterable[Model]) -> str:
+    ids = [m.id for m in models if not m.legacy]
+    return f"use {listed(ids)}" if ids else "no model of this kind is available; see list_models"
 
 
 def _no_such_model(given: Any, medium: MediaType, catalogue: Catalogue) -> Problem:
@@ -138,25 +148,38 @@ def _no_such_model(given: Any, medium: MediaType, catalogue: Catalogue) -> Probl
         return Problem("modelId", f"{show(given)} was retired", f"use {use}")
     if isinstance(given, str) and given in catalogue.unavailable:
         message = f"{show(given)} cannot be used: {catalogue.unavailable[given]}"
-        return Problem("modelId", message, f"use {_ids(catalogue.listed(medium))}")
+        return Problem("modelId", message, _use(catalogue.listed(medium)))
     guess = catalogue.guess(given, medium)
-    fix = f"did you mean {guess.id}?" if guess else f"use {_ids(catalogue.listed(medium))}"
+    fix = f"did you mean {guess.id}?" if guess else _use(catalogue.listed(medium))
     return Problem("modelId", f"{show(given)} is no {medium} model", fix)
 
 
-def _common_problems(peers: Sequence[Model], arguments: Mapping[str, Any]) -> list[Problem]:
-    """Judge what does not depend on the model."""
-    known_names = [*names(peers, None), *CONTROL]
+def _common_problems(
+    peers: Sequence[Model], arguments: Mapping[str, Any], own_origin: str | None
+) -> list[Problem]:
+    """Judge what does not depend on the model, and what every model refuses."""
+    rules = [generation_rules(model, own_origin) for model in peers]
+    known_names = [*(names(peers, own_origin) or GENERATION), *CONTROL]
     strange = [unknown(n, n, known_names) for n in arguments if n not in known_names]
     common = Form({"prompt": PROMPT, **CONTROL}, ("prompt",))
     known = {name: value for name, value in arguments.items() if name in common.rules}
-    return [*strange, *common.check(known)]
+    problems = [*strange, *common.check(known)]
+    for name in names(peers, own_origin):
+        value = arguments.get(name)
+        if name in ("prompt", "modelId") or absent(value):
+            continue
+        found = [tuple(rule[name].check(value, name)) for rule in rules if name in rule]
+        if all(found):
+            fix = "see list_models for what each takes"
+            refused = Problem(name, f"no model takes {show(value)}", fix)
+            problems.extend(found[0] if len(set(found)) == 1 else [refused])
+    return problems
 
 
 def _not_taken(name: str, model: Model, peers: Sequence[Model], own: str | None) -> Problem:
     takers = [m.id for m in peers if not m.legacy and name in generation_rules(m, own)]
     fix = f"leave it out, or use {listed(takers)}" if takers else "leave it out"
-    return Problem(name, f"{model.id} does not take it and would ignore it", fix)
+    return Problem(name, f"{model.id} takes no {name}, so it would have no effect", fix)
 
 
 def names(models: Sequence[Model], own_origin: str | None) -> list[str]:
@@ -199,13 +222,13 @@ def generation_rules(model: Model, own_origin: str | None) -> dict[str, Rule]:
 
 
 def _ratio(model: Model) -> Rule:
-    special = ("auto", "adaptive") if model.adaptive else ("auto",)
+    special = ("auto", "adaptive") if model.adaptive and _sources(model) else ("auto",)
     if model.ratios is not None:
         return Choice((*special, *model.ratios), "auto")
     words = "|".join(special)
     return Text(
         f"{', '.join(special)} or W:H in whole numbers",
-        rf"^(?:{words}|[1-9]\d{{0,4}}:[1-9]\d{{0,4}})$(?!\n)",
+        rf"^(?:{words}|[1-9][0-9]{{0,4}}:[1-9][0-9]{{0,4}})$(?!\n)",
         'use a ratio such as "16:9", or "auto"',
     )
 
@@ -235,6 +258,12 @@ def _option(option: Option, own_origin: str | None) -> Rule:
             return text_or_public_url("a style code, a word or a public https URL", own_origin)
 
 
+def _sources(model: Model) -> tuple[str, ...]:
+    """Return the arguments that `adaptive` can take its shape from."""
+    images = ("referenceImages",) if model.max_reference_images != 0 else ()
+    return (*images, "referenceVideo") if model.continuation else images
+
+
 def _links(model: Model) -> Iterable[Link]:
     for tier, resolutions in (model.tier_resolutions or {}).items():
         yield Narrows(
@@ -244,20 +273,17 @@ def _links(model: Model) -> Iterable[Link]:
             absent_ok=True,
             why=f"tier {tier} of {model.id} has {listed(resolutions)}",
         )
-    sources = ["referenceImages"] if model.max_reference_images != 0 else []
-    sources += ["referenceVideo"] if model.continuation else []
-    if model.adaptive and sources:
+    if model.adaptive and (sources := _sources(model)):
         yield Requires(
             When("aspectRatio", ("adaptive",)),
-            tuple(sources),
+            sources,
             "aspectRatio adaptive takes the shape of a reference and is undefined without one",
         )
     if model.continuation is not None:
-        yield from _continuation_links(model)
+        yield from _continuation_links(model, model.continuation)
 
 
-def _continuation_links(model: Model) -> Iterable[Link]:
-    clip = model.continuation
+def _continuation_links(model: Model, clip: Continuation) -> Iterable[Link]:
     yield Requires(
         When("referenceVideo"),
         ("referenceVideoDuration",),
@@ -269,7 +295,7 @@ def _continuation_links(model: Model) -> Iterable[Link]:
         ("referenceVideo",),
         "referenceVideoDuration only has a meaning together with the video that it measures",
     )
-    if clip and clip.tiers:
+    if clip.tiers and model.tiers:
         yield Narrows(
             (When("referenceVideo"),),
             "tier",
@@ -277,7 +303,7 @@ def _continuation_links(model: Model) -> Iterable[Link]:
             absent_ok=model.default_tier in clip.tiers,
             why=f"{model.id} continues a video in tier {listed(clip.tiers)} only",
         )
-    for tier, resolutions in ((clip and clip.tier_resolutions) or {}).items():
+    for tier, resolutions in (clip.tier_resolutions or {}).items():
         yield Narrows(
             (
                 When("referenceVideo"),

@@ -30,7 +30,7 @@ class _Facts(BaseModel):
 
 
 class Price(_Facts):
-    """A dated price list; exactly one of the tables is given, and its name says the unit."""
+    """A dated price list; the name of a table says its unit."""
 
     since: date = Field(alias="from")
     kind: PriceKind
@@ -39,6 +39,11 @@ class Price(_Facts):
     credits_per_call: Table | None = None
     credits_per_second: Table | None = None
     credits_per_second_with_video: Table | None = None
+
+    @property
+    def fallback(self) -> bool:
+        """Whether it is the live list's one figure, which counts where nothing else does."""
+        return self.source == "live" and self.kind == "estimate"
 
 
 class Option(_Facts):
@@ -57,6 +62,11 @@ class Duration(_Facts):
     minimum: int = 0
     maximum: int = 0
     values: tuple[int, ...] = ()
+
+    @property
+    def seconds(self) -> tuple[int, ...]:
+        """Every accepted length, shortest first."""
+        return self.values or tuple(range(self.minimum, self.maximum + 1))
 
 
 class Continuation(_Facts):
@@ -138,6 +148,20 @@ class Model(_Facts):
         """The middle of the typical time."""
         return sum(self.typical_seconds) / 2 if self.typical_seconds else None
 
+    def resolutions_of(self, tier: str | None, *, continues: bool = False) -> tuple[str, ...]:
+        """Return the resolutions of a tier, as far as they are known.
+
+        Args:
+            tier: the tier of the call, or its default.
+            continues: whether the call continues a reference video.
+        """
+        known = self.resolutions or ()
+        clip = self.continuation if continues else None
+        for by_tier in (self.tier_resolutions, clip and clip.tier_resolutions):
+            if by_tier and tier in by_tier:
+                known = tuple(r for r in known or by_tier[tier] if r in by_tier[tier])
+        return known
+
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
@@ -181,20 +205,33 @@ class Catalogue:
         ids = set(allowed)
         if not ids:
             return self
-        return replace(self, models=tuple(m for m in self.models if m.id in ids))
+        why = "MEIGEN_MODELS does not list it"
+        return replace(
+            self,
+            models=tuple(m for m in self.models if m.id in ids),
+            unavailable={**{m.id: why for m in self.models if m.id not in ids}, **self.unavailable},
+        )
 
     @property
     def digest(self) -> str:
         """A short fingerprint of all facts, so that a changed surface is noticed."""
-        text = "\n".join(m.model_dump_json() for m in self.models)
+        # A live price is dated by the day on which it was read, which is no fact about the model.
+        undated: Any = {"prices": {"__all__": {"since"}}}
+        text = "\n".join(m.model_dump_json(exclude=undated) for m in self.models)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 @cache
 def shipped() -> Catalogue:
     """Read the facts that come with the package."""
-    text = files("meigen_mcp").joinpath("models.toml").read_text(encoding="utf-8")
+    return read(files("meigen_mcp").joinpath("models.toml").read_text(encoding="utf-8"))
+
+
+def read(text: str) -> Catalogue:
+    """Read a catalogue in the form of `models.toml`; a key that it does not know is an error."""
     raw = tomllib.loads(text, parse_float=Decimal)
+    if strange := raw.keys() - {"media", "retired", "models"}:
+        raise ValueError(f"models.toml has unknown keys: {', '.join(sorted(strange))}")
     models: dict[str, Model] = {}
     for entry in raw["models"]:
         base: dict[str, Any] = {}
@@ -215,7 +252,7 @@ def merge(catalogue: Catalogue, rows: Iterable["Row"], today: date) -> Catalogue
         today: the date from which live prices count.
     """
     models = {m.id: m for m in catalogue.models}
-    unavailable: dict[str, str] = {}
+    unavailable = dict(catalogue.unavailable)
     for row in rows:
         old = models.get(row.id)
         if row.unavailable:
@@ -226,13 +263,17 @@ def merge(catalogue: Catalogue, rows: Iterable["Row"], today: date) -> Catalogue
         if row.id in catalogue.retired:
             continue
         base = old or Model(id=row.id, source=("live",))
+        facts = dict(row.facts)
+        if (new := facts.get("continuation")) is not None and base.continuation is not None:
+            said = {name: getattr(new, name) for name in new.model_fields_set}
+            facts["continuation"] = base.continuation.model_copy(update=said)
         flat = {} if row.flat_price is None else {"credits_per_call": row.flat_price}
         prices = (
             *_prices(flat, today, "estimate"),
             *base.prices,
             *_prices(row.price, today, "exact"),
         )
-        models[row.id] = base.model_copy(update={**row.facts, "prices": prices})
+        models[row.id] = _coherent(base.model_copy(update={**facts, "prices": prices}))
     return replace(catalogue, models=tuple(models.values()), unavailable=unavailable)
 
 
@@ -252,6 +293,22 @@ class Row:
     price: Mapping[str, Table] = field(default_factory=dict)
     flat_price: Decimal | None = None
     unavailable: str = ""
+
+
+def _coherent(model: Model) -> Model:
+    """Forget a default that the model does not accept: one of the two is out of date."""
+    accepted: Mapping[str, tuple[Any, ...] | None] = {
+        "default_resolution": model.resolutions,
+        "default_quality": model.qualities,
+        "default_tier": model.tiers,
+        "default_duration": model.duration.seconds if model.duration else None,
+    }
+    gone = {
+        name: None
+        for name, values in accepted.items()
+        if values is not None and getattr(model, name) not in values
+    }
+    return model.model_copy(update=gone)
 
 
 def _prices(tables: Mapping[str, Table], today: date, kind: PriceKind) -> tuple[Price, ...]:

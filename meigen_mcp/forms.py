@@ -137,6 +137,11 @@ class Form:
         # An empty list means absent, and a required argument must not be absent.
         return {**rule.schema(), **({"minItems": 1} if rule.kind == "array" else {})}
 
+    def sentences(self) -> list[str]:
+        """Render as words: one sentence for each argument, then one for each link."""
+        words = [f"{name}: {rule.sentence()}" for name, rule in self.rules.items()]
+        return [*words, *(link.sentence() for link in self.links)]
+
     def check(self, arguments: Mapping[str, Any]) -> list[Problem]:
         """Return every problem of a call, in the order of the rules."""
         problems: list[Problem] = []
@@ -151,6 +156,8 @@ class Form:
                 problems.extend(rule.check(value, name))
             elif name in self.required:
                 problems.append(Problem(name, "missing", f"give {rule.sentence()}"))
+        # What is wrong by itself needs no second sentence about how it fits the rest.
+        named = {problem.field for problem in problems}
         for link in self.links:
-            problems.extend(link.check(arguments))
+            problems.extend(p for p in link.check(arguments) if p.field not in named)
         return problems

@@ -11,6 +11,8 @@ from typing import Any
 from meigen_mcp.catalogue import Continuation, Duration, Row, Table
 
 _MOST_MODELS = 500
+_MOST_VALUES = 50
+_LONGEST_CLIP = 300
 
 
 def read(body: Any) -> list[Row] | None:
@@ -32,7 +34,7 @@ def _row(entry: Mapping[str, Any]) -> Row | None:
     video = _mapping(_mapping(entry.get("capabilities")).get("video"))
     if extra.get("hidden") is True:
         return Row(model_id, unavailable="MeiGen no longer lists it")
-    if video and video.get("valid") is not True:
+    if video.get("valid") is False:
         return Row(model_id, unavailable="MeiGen reports its settings as unavailable right now")
     facts = {
         "name": _text(entry.get("name")),
@@ -48,7 +50,7 @@ def _row(entry: Mapping[str, Any]) -> Row | None:
         "tiers": _strings(extra.get("tiers")),
         "default_tier": _text(extra.get("defaultTier")),
         "duration": _durations(extra.get("durations")),
-        "default_duration": _whole(extra.get("defaultDuration")),
+        "default_duration": _whole(extra.get("defaultDuration")) or None,
         "requires_first_frame": _flag(extra.get("requiresFirstFrame")),
         "tags": _strings(extra.get("tags")),
         "typical_seconds": _timing(entry.get("estimatedTiming")),
@@ -56,15 +58,15 @@ def _row(entry: Mapping[str, Any]) -> Row | None:
         **_capabilities(video, extra),
     }
     price = {
-        "credits_per_second": _table(extra.get("pricingPerSec")),
-        "credits_per_second_with_video": _table(extra.get("pricingPerSecWithVideo")),
-        "credits_per_call": _table(extra.get("pricingPerCall")),
-        "credits_per_image": _table(extra.get("pricing")),
+        "credits_per_second": _price(extra.get("pricingPerSec")),
+        "credits_per_second_with_video": _price(extra.get("pricingPerSecWithVideo")),
+        "credits_per_call": _price(extra.get("pricingPerCall")),
+        "credits_per_image": _price(extra.get("pricing")),
     }
     said = _said(facts)
     if _mapping(video.get("referenceVideo")).get("enabled") is False:
         said["continuation"] = None
-    flat = _number(entry.get("credits_per_generation"))
+    flat = _number(entry.get("credits_per_generation")) or None
     return Row(model_id, facts=said, price=_said(price), flat_price=flat)
 
 
@@ -74,18 +76,20 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
     billing = _mapping(video.get("billing"))
     facts: dict[str, Any] = {
         "duration": _output_duration(output),
-        "default_duration": _whole(output.get("default")),
-        "billed_default_seconds": _whole(billing.get("requestDefaultSeconds")),
+        "default_duration": _whole(output.get("default")) or None,
+        "billed_default_seconds": _whole(billing.get("requestDefaultSeconds")) or None,
         "requires_first_frame": _flag(video.get("requiresFirstFrame")),
     }
     reference = _mapping(video.get("referenceVideo"))
     floor = _floor(extra.get("minBillableTable"))
     offered = reference.get("enabled") is True or extra.get("supportsReferenceVideo") is True
-    if offered or "pricingPerSecWithVideo" in extra or floor is not None:
-        # A body without capabilities is read as the official client of 2026-08 does.
+    if offered or floor is not None or _price(extra.get("pricingPerSecWithVideo")) is not None:
+        # A body without usable limits is read as the official client of 2026-08 does.
+        low, high = _number(reference.get("minSeconds")), _number(reference.get("maxSeconds"))
+        usable = low is not None and high is not None and 0 < low <= high
         known = {
-            "minimum_seconds": _number(reference.get("minSeconds")) or Decimal(2),
-            "maximum_seconds": _number(reference.get("maxSeconds")) or Decimal(15),
+            "minimum_seconds": low if usable else Decimal(2),
+            "maximum_seconds": high if usable else Decimal(15),
             "tiers": _strings(reference.get("tiers")),
             "tier_resolutions": _lists(reference.get("resolutionsByTier")),
             "floor_seconds": floor,
@@ -107,7 +111,9 @@ def _output_duration(output: Mapping[str, Any]) -> Duration | None:
         return _durations(output.get("values"))
     low, high = _whole(output.get("min")), _whole(output.get("max"))
     step = _whole(output.get("step")) or 1
-    if output.get("kind") != "range" or low is None or high is None or not 0 < low <= high <= 3600:
+    if output.get("kind") != "range" or low is None or high is None:
+        return None
+    if not 0 < low <= high <= _LONGEST_CLIP:
         return None
     if step > 1:
         return Duration(values=tuple(range(low, high + 1, step)))
@@ -117,7 +123,7 @@ def _output_duration(output: Mapping[str, Any]) -> Duration | None:
 def _durations(value: Any) -> Duration | None:
     if not isinstance(value, list):
         return None
-    seconds = sorted({v for v in map(_whole, value) if v})
+    seconds = sorted({v for v in map(_whole, value) if v and v <= _LONGEST_CLIP})
     if not seconds:
         return None
     if len(seconds) > 2 and seconds == list(range(seconds[0], seconds[-1] + 1)):
@@ -144,12 +150,12 @@ def _floor(value: Any) -> dict[str, Decimal] | None:
     return _said(table) or None
 
 
-def _table(value: Any, depth: int = 0) -> Table | None:
-    """Read credits, or credits nested by name; a table with one bad cell is kept without it."""
+def _price(value: Any, depth: int = 0) -> Table | None:
+    """Read credits, or credits nested by name; a bad cell is left out, and so is a price of 0."""
     if isinstance(value, Mapping) and depth < 4:
-        cells = {str(key): _table(cell, depth + 1) for key, cell in value.items()}
+        cells = {str(key): _price(cell, depth + 1) for key, cell in value.items()}
         return {key: cell for key, cell in cells.items() if cell is not None} or None
-    return _number(value)
+    return _number(value) or None
 
 
 def _lists(value: Any) -> dict[str, tuple[str, ...]] | None:
@@ -161,14 +167,13 @@ def _strings(value: Any, without: tuple[str, ...] = ()) -> tuple[str, ...] | Non
     if not isinstance(value, list):
         return None
     words = [v for v in value if isinstance(v, str) and v and v not in without]
-    return tuple(dict.fromkeys(words)) or None
+    return tuple(dict.fromkeys(words))[:_MOST_VALUES] or None
 
 
 def _number(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 10**9:
         return None
-    number = Decimal(str(value))
-    return number if number.is_finite() and 0 <= number < 10**9 else None
+    return Decimal(str(value))
 
 
 def _whole(value: Any) -> int | None:
@@ -185,7 +190,7 @@ def _text(value: Any) -> str | None:
 
 
 def _one_of(value: Any, allowed: tuple[str, ...]) -> str | None:
-    return value if value in allowed else None
+    return value if isinstance(value, str) and value in allowed else None
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

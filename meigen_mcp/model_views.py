@@ -1,12 +1,13 @@
 """What list_models and the model resources answer with: rules and prices, compact or complete."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from meigen_mcp import arguments as args
 from meigen_mcp.catalogue import Catalogue, Duration, Model, Price, Table
-from meigen_mcp.views import Structure, without_none
+from meigen_mcp.views import Structure, credits_json, without_none
 
 
 def model_row(model: Model) -> Structure:
@@ -23,6 +24,7 @@ def model_row(model: Model) -> Structure:
             "resolutions": list(model.resolutions) if model.resolutions else None,
             "defaultResolution": model.default_resolution,
             "qualities": list(model.qualities) or None,
+            "defaultQuality": model.default_quality,
             "durations": _durations(model.duration),
             "defaultDuration": model.default_duration,
             "tiers": list(model.tiers) or None,
@@ -40,56 +42,77 @@ def model_row(model: Model) -> Structure:
 def model_details(model: Model, catalogue: Catalogue, own_origin: str | None) -> Structure:
     """Return everything that is known of one model, its complete JSON Schema included."""
     peers = catalogue.accepted(model.media_type)
-    facts = model.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-    schema = args.form(model, peers, own_origin).schema()
+    facts = _plain(model.model_dump(exclude_defaults=True, by_alias=True))
+    rules = args.form(model, peers, own_origin)
     return model_row(model) | {
         "provider": model.provider,
         "note": model.note,
         "source": list(model.source),
         "checked": facts.get("checked", ""),
         "facts": {name: facts[name] for name in facts if name not in ("id", "name")},
-        "jsonSchema": schema,
+        "rules": rules.sentences(),
+        "jsonSchema": rules.schema(),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return facts as JSON values."""
+    match value:
+        case dict():
+            return {key: _plain(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case Decimal():
+            return credits_json(value)
+        case date():
+            return value.isoformat()
+    return value
 
 
 def prices(model: Model) -> list[str]:
     """Write the price lists that count, the newest first, each cell once."""
-    stated = [price for price in model.prices if not _is_flat_estimate(price)]
-    seen: set[str] = set()
+    stated = [price for price in model.prices if not price.fallback]
+    seen: dict[str, list[tuple[str, ...]]] = {}
     lines: list[str] = []
     for price in reversed(stated or model.prices):
-        for unit, cells in _cells(price):
-            new = {where: amount for where, amount in cells.items() if f"{unit}{where}" not in seen}
-            seen |= {f"{unit}{where}" for where in new}
+        for unit, cells in _cells(model, price):
+            known = seen.setdefault(unit, [])
+            # `fast 480p` of a newer list says what `480p` of an older one said.
+            new = {
+                where: amount
+                for where, amount in cells.items()
+                if not any({*where} <= {*other} for other in known)
+            }
+            known += new
             about = "about " if price.kind == "estimate" else ""
-            figures = [f"{where} {amount:f}".strip() for where, amount in new.items()]
+            figures = [_figure(where, amount) for where, amount in new.items()]
             if figures:
                 lines.append(f"{about}{', '.join(figures)} per {unit}")
     return lines
 
 
-def _is_flat_estimate(price: Price) -> bool:
-    """Tell the live list's legacy figure, which only counts where nothing else is stated."""
-    return price.kind == "estimate" and isinstance(price.credits_per_call, Decimal)
+def _figure(where: tuple[str, ...], amount: Decimal) -> str:
+    settings = [f"{key} s" if key.isdigit() else key for key in where]
+    return f"{' '.join(settings)} = {amount:f}" if settings else f"{amount:f}"
 
 
-def _cells(price: Price) -> list[tuple[str, dict[str, Decimal]]]:
+def _cells(model: Model, price: Price) -> list[tuple[str, dict[tuple[str, ...], Decimal]]]:
+    batch = f" of {model.images_per_call}" if model.images_per_call > 1 else ""
     tables = {
         "image": price.credits_per_image,
-        "call": price.credits_per_call,
+        f"call{batch}": price.credits_per_call,
         "s": price.credits_per_second,
         "s with reference video": price.credits_per_second_with_video,
     }
-    return [(unit, _flat(table)) for unit, table in tables.items() if table is not None]
+    return [(unit, dict(_flat(table))) for unit, table in tables.items() if table is not None]
 
 
-def _flat(table: Table, where: str = "") -> dict[str, Decimal]:
+def _flat(table: Table, *where: str) -> Iterator[tuple[tuple[str, ...], Decimal]]:
     if isinstance(table, Decimal):
-        return {where: table}
-    cells: dict[str, Decimal] = {}
+        yield where, table
+        return
     for key, inner in table.items():
-        cells |= _flat(inner, f"{where} {key}".strip())
-    return cells
+        yield from _flat(inner, *where, key)
 
 
 def models_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -98,29 +121,34 @@ def models_text(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _model_line(row: Mapping[str, Any]) -> str:
-    parts = [f"{row['modelId']} ({row.get('name', '')}, {row['mediaType']})"]
+    parts = [f"{row['modelId']} ({', '.join([row[n] for n in ('name', 'mediaType') if n in row])})"]
     if row.get("default"):
         parts[0] += " default"
     words = {
-        "aspectRatios": "ratios",
-        "resolutions": "resolutions",
-        "qualities": "qualities",
-        "tiers": "tiers",
-        "durations": "seconds",
+        "aspectRatios": ("ratios", ""),
+        "resolutions": ("resolutions", "defaultResolution"),
+        "qualities": ("qualities", "defaultQuality"),
+        "tiers": ("tiers", "defaultTier"),
+        "durations": ("seconds", "defaultDuration"),
     }
-    for name, word in words.items():
+    for name, (word, default) in words.items():
         if name in row:
             value = row[name]
             said = value if isinstance(value, str) else " ".join(map(str, value))
             parts.append(f"{word} {said}")
-    parts.append(f"references {row.get('maxReferenceImages', '?')}")
+            parts[-1] += f" (default {row[default]})" if default in row else ""
+        elif name == "aspectRatios":
+            parts.append("ratios any W:H")
+    if row.get("adaptive"):
+        parts.append("adaptive with a reference")
+    parts.append(f"references {row.get('maxReferenceImages', 'any number')}")
     if row.get("referenceVideo"):
         parts.append("continues a referenceVideo")
     if "niji7Options" in row:
         parts.append("niji7Options, referenceType")
     parts.append(f"credits: {'; '.join(row['prices'])}")
     if "expectedSeconds" in row:
-        parts.append(f"~{row['expectedSeconds']:.3g} s")
+        parts.append(f"~{row['expectedSeconds']:.0f} s")
     return ", ".join(parts)
 
 

@@ -5,17 +5,20 @@ or on a default that the API may change; `at_least` is a lower bound; `unknown` 
 is never 0.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from itertools import product
 from typing import Any, Literal
 
-from meigen_mcp.catalogue import Duration, Model, Price, Table
+from meigen_mcp.catalogue import Continuation, Model, Price, Table
 from meigen_mcp.rules import absent
 
 QuoteKind = Literal["exact", "estimate", "at_least", "unknown"]
-_DIMENSIONS = ("tier", "resolution", "quality", "duration")
+Settings = Mapping[str, Any]
+"""What a call means by `tier`, `resolution`, `quality` and `duration`; None: nothing is known."""
+_NOTHING = Decimal(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +51,16 @@ def quote(model: Model, arguments: Mapping[str, Any], on: date, *, named: bool =
         on: the date of the call; later prices do not count yet.
         named: whether the caller named the model; if not, the API may choose another one.
     """
-    prices = [price for price in model.prices if price.since <= on]
-    settings = _settings(model, arguments)
-    found = _continuation(model, prices, settings, arguments)
-    if found is None:
-        found = _per_second(model, prices, settings) or _per_call(model, prices, settings)
-    if found is None:
-        return Quote(None, "unknown", f"no source gives the price of {model.id} for these settings")
-    if named:
+    prices = _current(model, on)
+    billed = None if "duration" in _given(arguments) else model.billed_default_seconds
+    quotes = [
+        _priced(model, prices, {**settings, **({"duration": billed} if billed else {})}, arguments)
+        for settings in _meanings(model, arguments)
+    ]
+    found = max(quotes, key=_amount)
+    if found.kind == "exact" and any(other.credits != found.credits for other in quotes):
+        found = replace(found, kind="estimate")
+    if named or found.kind == "unknown":
         return found
     basis = f"{found.basis}, if MeiGen's default model is still {model.id}"
     return replace(found, kind="estimate" if found.kind == "exact" else found.kind, basis=basis)
@@ -67,26 +72,17 @@ def settle(model: Model, arguments: Mapping[str, Any], on: date) -> dict[str, An
     Sent when a cap, `maxCredits` or a confirmation rests on the quote, so that a changed default of
     the API cannot change the price.
     """
-    settled = dict(arguments) | {"modelId": model.id}
-    prices = [price for price in model.prices if price.since <= on]
-    used = {name for price in prices for table in _tables(price) for name in _used(model, table)}
-    if any(p.credits_per_second or p.credits_per_second_with_video for p in prices):
-        used.add("duration")
-    for name, setting in _settings(model, arguments).items():
-        if name in used and absent(arguments.get(name)):
-            value = setting.value if setting.sure else _dearest_value(model, settled, name, on)
-            settled |= {} if value is None else {name: value}
+    prices = _current(model, on)
+    meanings = list(_meanings(model, arguments))
+    dearest = max(meanings, key=lambda chosen: _amount(_priced(model, prices, chosen, arguments)))
+    known = _priced(model, prices, dearest, arguments).credits is not None
+    settled = {**arguments, "modelId": model.id}
+    given = _given(arguments)
+    for name in _priced_by(model, prices, continues=_continues(model, arguments) is not None):
+        sure = all(chosen[name] == dearest[name] for chosen in meanings)
+        if name not in given and dearest[name] is not None and (known or sure):
+            settled[name] = dearest[name]
     return settled
-
-
-def _dearest_value(model: Model, arguments: Mapping[str, Any], name: str, on: date) -> Any:
-    """Return the value of a setting that costs most, or None where no price is known."""
-    quotes = {
-        value: quote(model, {**arguments, name: value}, on).credits
-        for value in _settings(model, arguments)[name].values
-    }
-    known = {value: amount for value, amount in quotes.items() if amount is not None}
-    return max(known, key=lambda value: known[value], default=None)
 
 
 def cheaper(model: Model, arguments: Mapping[str, Any], on: date) -> list[tuple[str, Quote]]:
@@ -95,185 +91,201 @@ def cheaper(model: Model, arguments: Mapping[str, Any], on: date) -> list[tuple[
     Each differs from the call in one setting; cheapest first.
     """
     now = quote(model, arguments, on)
-    found: list[tuple[str, Quote]] = []
-    for name, choice in _settings(model, arguments).items():
-        for value in choice.values:
-            other = quote(model, {**arguments, name: value}, on)
-            if other.credits is not None and (now.credits is None or other.credits < now.credits):
-                found.append((f"{name} {value}", other))
-    return sorted(found, key=lambda pair: pair[1].credits or Decimal(0))
-
-
-@dataclass(frozen=True, slots=True)
-class _Setting:
-    """One price-relevant setting of a call; `sure` when it was given or its default is sourced."""
-
-    value: Any
-    values: tuple[Any, ...]
-    sure: bool
-
-
-def _settings(model: Model, arguments: Mapping[str, Any]) -> dict[str, _Setting]:
-    facts: dict[str, tuple[tuple[Any, ...], Any]] = {
-        "tier": (model.tiers, model.default_tier),
-        "resolution": (model.resolutions or (), model.default_resolution),
-        "quality": (model.qualities, model.default_quality),
-        "duration": (_durations(model.duration), model.default_duration),
+    clip = _continues(model, arguments)
+    given = _given(arguments)
+    tier = given.get("tier", model.default_tier)
+    tiers = [
+        other
+        for other in (clip and clip.tiers) or model.tiers
+        if given.get("resolution")
+        in (None, *model.resolutions_of(other, continues=clip is not None))
+    ]
+    offered: Mapping[str, Sequence[Any]] = {
+        "tier": tiers,
+        "resolution": model.resolutions_of(tier, continues=clip is not None),
+        "quality": model.qualities,
+        "duration": model.duration.seconds if model.duration else (),
     }
-    settings: dict[str, _Setting] = {}
-    for name, (values, default) in facts.items():
-        given = arguments.get(name)
-        if not absent(given):
-            settings[name] = _Setting(given, values, sure=True)
-        elif default is not None or values:
-            settings[name] = _Setting(default, values, sure=default is not None)
-    by_tier = (model.tier_resolutions or {}).get(str(_value(settings, "tier")))
-    if by_tier and "resolution" in settings:
-        settings["resolution"] = replace(settings["resolution"], values=by_tier)
-    return settings
+    found: list[tuple[str, Quote]] = []
+    for name, value in [(name, value) for name, values in offered.items() for value in values]:
+        other = quote(model, {**arguments, name: value}, on)
+        if other.credits is not None and (now.credits is None or other.credits < now.credits):
+            found.append((f"{name} {value}", other))
+    return sorted(found, key=lambda pair: _amount(pair[1]))
 
 
-def _value(settings: Mapping[str, _Setting], name: str) -> Any:
-    return settings[name].value if name in settings else None
+# --- what a call means ----------------------------------------------------------------------------
 
 
-def _durations(duration: Duration | None) -> tuple[int, ...]:
-    if duration is None:
-        return ()
-    return duration.values or tuple(range(duration.minimum, duration.maximum + 1))
+def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a caller gave; 5.0 is 5."""
+    names = ("tier", "resolution", "quality", "duration")
+    given = {n: arguments[n] for n in names if not absent(arguments.get(n))}
+    return {n: int(v) if isinstance(v, float) and v.is_integer() else v for n, v in given.items()}
 
 
-def _per_call(model: Model, prices: list[Price], settings: Mapping[str, _Setting]) -> Quote | None:
-    for price in reversed(prices):
-        for table, unit in ((price.credits_per_image, "image"), (price.credits_per_call, "call")):
-            cell = None if table is None else _dearest(model, table, settings)
-            if cell is None:
-                continue
-            if unit == "call" and model.images_per_call > 1:
-                unit = f"call of {model.images_per_call} images"
-            basis = f"{cell.words}{cell.credits} credits per {unit}"
-            return _judged(cell.credits, price, cell, basis)
+def _continues(model: Model, arguments: Mapping[str, Any]) -> Continuation | None:
+    return None if absent(arguments.get("referenceVideo")) else model.continuation
+
+
+def _meanings(model: Model, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield each set of settings that a call can mean: one, if all are given or have a default."""
+    given = _given(arguments)
+    clip = _continues(model, arguments)
+    tiers = (clip and clip.tiers) or model.tiers
+    qualities = _meant(given.get("quality"), model.default_quality, model.qualities)
+    # A longer clip is never cheaper, so the shortest and the longest stand for all.
+    lengths = model.duration.seconds if model.duration else ()
+    billed = model.billed_default_seconds
+    stated = model.default_duration or (billed if billed in lengths else None)
+    ends = () if stated else tuple(sorted({*lengths[:1], *lengths[-1:]}))
+    durations = _meant(given.get("duration"), stated, ends)
+    for tier in _meant(given.get("tier"), model.default_tier, tiers):
+        offered = model.resolutions_of(tier, continues=clip is not None)
+        resolutions = _meant(given.get("resolution"), model.default_resolution, offered)
+        for resolution, quality, duration in product(resolutions, qualities, durations):
+            yield {
+                "tier": tier,
+                "resolution": resolution,
+                "quality": quality,
+                "duration": duration,
+            }
+
+
+def _meant(given: Any, default: Any, values: Sequence[Any]) -> Sequence[Any]:
+    """Return what was given, else the default, else every value that the default can be."""
+    if given is not None:
+        return (given,)
+    if default is not None and (not values or default in values):
+        return (default,)
+    return values or (None,)
+
+
+# --- what it costs --------------------------------------------------------------------------------
+
+
+def _amount(found: Quote) -> Decimal:
+    return _NOTHING if found.credits is None else found.credits
+
+
+def _current(model: Model, on: date) -> list[Price]:
+    """Return the price lists that count, the newest first."""
+    return [price for price in reversed(model.prices) if price.since <= on]
+
+
+def _priced(
+    model: Model, prices: Sequence[Price], settings: Settings, arguments: Mapping[str, Any]
+) -> Quote:
+    """Quote settings by the newest list that has their cell."""
+    clip = _continues(model, arguments)
+    for price in prices:
+        if clip is not None:
+            # A continuation is billed by its own rates; without them nothing else says the price.
+            seconds = Decimal(str(arguments.get("referenceVideoDuration") or 0))
+            found = _continuation(model, clip, price, settings, seconds)
+        else:
+            found = _per_second(model, price, settings) or _per_call(model, price, settings)
+        if found is not None:
+            # The live list's one figure is that of some settings, and a mere floor for a video.
+            others = any(not other.fallback for other in prices)
+            vague = price.fallback and (others or model.media_type == "video")
+            return replace(found, kind="at_least") if vague else found
+    what = "with a reference video" if clip else "for these settings"
+    return Quote(None, "unknown", f"no source gives the price of {model.id} {what}")
+
+
+def _per_call(model: Model, price: Price, settings: Settings) -> Quote | None:
+    batch = model.images_per_call
+    call = "call" if batch == 1 else f"call of {batch} images"
+    for table, unit in ((price.credits_per_image, "image"), (price.credits_per_call, call)):
+        cell = _cell(model, table, settings)
+        if cell is not None:
+            return _judged(cell.credits, price, f"{cell.words}{cell.credits:f} credits per {unit}")
     return None
 
 
-def _per_second(
-    model: Model, prices: list[Price], settings: Mapping[str, _Setting]
-) -> Quote | None:
-    for price in reversed(prices):
-        cell = price.credits_per_second and _dearest(model, price.credits_per_second, settings)
-        duration = settings.get("duration")
-        if not cell or duration is None:
-            continue
-        seconds = Decimal(str(duration.value or max(duration.values)))
-        if model.billed_default_seconds and not _given(duration, model):
-            seconds = Decimal(model.billed_default_seconds)
-        basis = f"{seconds} s x {cell.words}{cell.credits} credits/s"
-        return _judged(seconds * cell.credits, price, cell, basis)
-    return None
-
-
-def _given(duration: _Setting, model: Model) -> bool:
-    return duration.sure and duration.value != model.default_duration
+def _per_second(model: Model, price: Price, settings: Settings) -> Quote | None:
+    cell = _cell(model, price.credits_per_second, settings)
+    if cell is None or settings["duration"] is None:
+        return None
+    seconds = Decimal(str(settings["duration"]))
+    return _judged(seconds * cell.credits, price, f"{seconds} s x {cell.rate}")
 
 
 def _continuation(
-    model: Model,
-    prices: list[Price],
-    settings: Mapping[str, _Setting],
-    arguments: Mapping[str, Any],
+    model: Model, clip: Continuation, price: Price, settings: Settings, reference: Decimal
 ) -> Quote | None:
-    clip = model.continuation
-    if clip is None or absent(arguments.get("referenceVideo")):
+    cell = _cell(model, price.credits_per_second_with_video, settings)
+    if cell is None or settings["duration"] is None:
         return None
-    for price in reversed(prices):
-        table = price.credits_per_second_with_video
-        cell = table and _dearest(model, table, settings)
-        if not cell or "duration" not in settings:
-            continue
-        output = Decimal(str(settings["duration"].value))
-        reference = Decimal(str(arguments.get("referenceVideoDuration") or 0))
-        rate = f"{cell.words}{cell.credits} credits/s"
-        if clip.billing == "output_only":
-            return _judged(output * cell.credits, price, cell, f"{output} s x {rate}")
-        total = reference + output
-        words = f"{reference} s reference + {output} s"
-        if clip.billing == "reference_plus_output":
-            return _judged(total * cell.credits, price, cell, f"({words}) x {rate}")
-        floor = (clip.floor_seconds or {}).get(str(output))
-        if floor is not None:
-            basis = f"max({words}, {floor} s minimum) x {rate}"
-            return _judged(max(total, floor) * cell.credits, price, cell, basis)
-        basis = f"max({words}, minimum not known) x {rate}"
-        return replace(_judged(total * cell.credits, price, cell, basis), kind="at_least")
-    # A continuation is billed by its own tier; without its rate nothing else says the price.
-    return Quote(None, "unknown", f"no source gives the rate of {model.id} with a reference video")
+    output = Decimal(str(settings["duration"]))
+    if clip.billing == "output_only":
+        return _judged(output * cell.credits, price, f"{output} s x {cell.rate}")
+    total = reference + output
+    words = f"{reference.normalize():f} s reference + {output} s"
+    if clip.billing == "reference_plus_output":
+        return _judged(total * cell.credits, price, f"({words}) x {cell.rate}")
+    floor = (clip.floor_seconds or {}).get(str(output))
+    if floor is None:
+        basis = f"max({words}, minimum not known) x {cell.rate}"
+        return replace(_judged(total * cell.credits, price, basis), kind="at_least")
+    basis = f"max({words}, {floor:f} s minimum) x {cell.rate}"
+    return _judged(max(total, floor) * cell.credits, price, basis)
+
+
+def _judged(amount: Decimal, price: Price, basis: str) -> Quote:
+    return Quote(amount, price.kind, f"{basis} = {amount.normalize():f}")
+
+
+# --- reading a table ------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Cell:
     credits: Decimal
     words: str
-    sure: bool
+
+    @property
+    def rate(self) -> str:
+        return f"{self.words}{self.credits:f} credits/s"
 
 
-def _judged(amount: Decimal, price: Price, cell: _Cell, basis: str) -> Quote:
-    kind: QuoteKind = price.kind if cell.sure else "estimate"
-    return Quote(amount, kind, f"{basis} = {amount.normalize():f}")
-
-
-def _dearest(model: Model, table: Table, settings: Mapping[str, _Setting]) -> _Cell | None:
-    """Return the cell for the settings, the dearest where a setting is not known."""
-    cells = list(_cells(model, table, settings))
-    return max(cells, key=lambda cell: cell.credits, default=None)
-
-
-def _cells(
-    model: Model, table: Table, settings: Mapping[str, _Setting], words: str = "", sure: bool = True
-) -> Iterator[_Cell]:
-    if isinstance(table, Decimal):
-        yield _Cell(table, words, sure)
-        return
-    name = _dimension(model, table)
-    setting = settings.get(name) if name else None
-    if setting is None:
-        return
-    keys = [str(setting.value)] if setting.value is not None else [str(v) for v in setting.values]
-    for key in keys:
-        if key in table:
-            said = f"{key} s " if name == "duration" else f"{key} "
-            yield from _cells(model, table[key], settings, words + said, sure and setting.sure)
+def _cell(model: Model, table: Table | None, settings: Settings) -> _Cell | None:
+    """Return the cell for the settings, with the settings that led to it."""
+    words = ""
+    while isinstance(table, dict):
+        name = _dimension(model, table)
+        key = str(settings[name]) if name else ""
+        words += f"{key} s " if name == "duration" else f"{key} "
+        table = table.get(key)
+    return None if table is None else _Cell(table, words)
 
 
 def _dimension(model: Model, table: Mapping[str, Table]) -> str | None:
     """Tell by its keys which setting a table is keyed by."""
-    known: dict[str, set[str]] = {
-        "tier": set(model.tiers),
-        "resolution": set(model.resolutions or ()),
-        "quality": set(model.qualities),
-        "duration": {str(seconds) for seconds in _durations(model.duration)},
+    known: Mapping[str, Sequence[Any]] = {
+        "tier": model.tiers,
+        "resolution": model.resolutions or (),
+        "quality": model.qualities,
+        "duration": model.duration.seconds if model.duration else (),
     }
-    overlap = {name: len(known[name] & set(table)) for name in _DIMENSIONS}
-    best = max(_DIMENSIONS, key=lambda name: overlap[name])
+    overlap = {name: len({*map(str, values)} & {*table}) for name, values in known.items()}
+    best = max(overlap, key=lambda name: overlap[name])
     return best if overlap[best] else None
 
 
-def _tables(price: Price) -> Iterator[Table]:
-    for table in (
-        price.credits_per_image,
-        price.credits_per_call,
-        price.credits_per_second,
-        price.credits_per_second_with_video,
-    ):
-        if table is not None:
-            yield table
-
-
-def _used(model: Model, table: Table) -> Iterator[str]:
-    """Yield the settings that a table is keyed by."""
-    if isinstance(table, Decimal):
-        return
-    name = _dimension(model, table)
-    if name:
-        yield name
-    for inner in table.values():
-        yield from _used(model, inner)
+def _priced_by(model: Model, prices: Sequence[Price], *, continues: bool) -> set[str]:
+    """Return the settings that the price of a call depends on."""
+    used: set[str] = set()
+    for price in prices:
+        if continues:
+            tables = [price.credits_per_second_with_video]
+        else:
+            tables = [price.credits_per_second, price.credits_per_image, price.credits_per_call]
+        if tables[0] is not None:
+            used.add("duration")
+        while tables:
+            if isinstance(table := tables.pop(), dict):
+                used |= {name for name in [_dimension(model, table)] if name}
+                tables.extend(table.values())
+    return used

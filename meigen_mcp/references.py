@@ -18,27 +18,34 @@ _PRIVATE_NAMES = "|".join(
     _ci(name)
     for name in (
         "localhost", "local", "localdomain", "internal", "intranet", "private", "lan", "home",
-        "corp", "home.arpa",
+        "corp", "arpa", "test", "invalid", "onion",
     )
 )  # fmt: skip
-_BYTE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+# Digits are written [0-9]: \d would let other scripts' digits through, which become these later.
+_BYTE = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 # Blocks that RFC 6890 keeps from the public internet, and multicast with everything above it.
 _PRIVATE_IPV4 = (
-    r"(?:0|10|127|22[4-9]|2[3-5]\d)\."
-    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\."
-    r"|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.0\.[02]\.|192\.168\.|198\.1[89]\."
+    r"(?:0|10|127|22[4-9]|2[3-5][0-9])\."
+    r"|100\.(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\."
+    r"|169\.254\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|192\.0\.[02]\.|192\.168\.|198\.1[89]\."
     r"|198\.51\.100\.|203\.0\.113\."
 )
 _IPV4 = rf"(?!{_PRIVATE_IPV4}){_BYTE}(?:\.{_BYTE}){{3}}"
 # Global unicast 2000::/3 without the blocks that carry or document other addresses.
-_IPV6 = r"\[(?!2001:0{0,4}:|2001:0?[dD][bB]8:|2002:)[23][0-9a-fA-F]{3}:[0-9a-fA-F:]+\]"
+_IPV6 = (
+    r"\[(?!2001:0{0,4}:|2001:0?[dD][bB]8:|2002:|3[fF]{3}:0?[0-9a-fA-F]{0,3}:)"
+    r"(?![^\]]*:::|[^\]]*::[^\]]*::)"
+    r"[23][0-9a-fA-F]{3}(?:(?::[0-9a-fA-F]{1,4}){7}|(?=[^\]]*::)(?:::?[0-9a-fA-F]{1,4}){0,6}(?:::)?)\]"
+)
 _LABEL = r"[0-9A-Za-z_](?:[0-9A-Za-z_-]*[0-9A-Za-z_])?"
 _NAME = (
     rf"(?!(?:[^/?#:]*\.)?(?:{_PRIVATE_NAMES})(?:[:/?#]|$))"
     rf"(?:{_LABEL}\.)+[A-Za-z](?:[0-9A-Za-z-]*[0-9A-Za-z])?"
 )
-_REST = r"(?::\d{1,5})?(?:[/?#][\s\S]*)?$"
-_NO_SPACE = r"(?![\s\S]*[\s\\])"
+_PORT = r"(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+_REST = rf"(?::{_PORT})?(?:[/?#][\s\S]*)?$"
+# White space, control characters and backslashes are read differently by different programs.
+_NO_SPACE = r"(?![\s\S]*[\s\\\x00-\x1f\x7f])"
 PUBLIC_HTTPS = rf"{_ci('https')}://(?:{_IPV4}|{_IPV6}|{_NAME}){_REST}"
 
 

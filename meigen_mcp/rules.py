@@ -41,8 +41,8 @@ def show(value: Any) -> str:
     """Write a value as short JSON for a sentence."""
     try:
         text = json.dumps(value, ensure_ascii=False)
-    except (TypeError, ValueError):
-        text = repr(value)
+    except (TypeError, ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -50,8 +50,11 @@ def nearest(word: Any, words: Iterable[str]) -> str | None:
     """Return the word that was probably meant, if one is close enough."""
     if not isinstance(word, str):
         return None
+    lower = word.strip().lower()[:100]
     by_lower = {candidate.lower(): candidate for candidate in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(lower, by_lower, n=1, cutoff=0.6)
+    if not close and len(lower) >= 3:
+        close = [candidate for candidate in by_lower if lower in candidate]
     return by_lower[close[0]] if close else None
 
 
@@ -126,9 +129,15 @@ class Choice:
         wanted = str if self.kind == "string" else (int, float)
         if isinstance(value, wanted) and not isinstance(value, bool) and value in self.values:
             return
+        allowed = listed(map(show, self.values))
         guess = nearest(value, [v for v in self.values if isinstance(v, str)])
-        fix = f"did you mean {show(guess)}?" if guess else f"use {listed(map(show, self.values))}"
-        yield Problem(name, f"{show(value)} must be {listed(map(show, self.values))}", fix)
+        if isinstance(value, str) and value.strip() in map(str, self.values) and not guess:
+            guess = value.strip()
+            yield Problem(name, f"{show(value)} must be {allowed}", f"write {guess} without quotes")
+        elif guess:
+            yield Problem(name, f"{show(value)} must be {allowed}", f"did you mean {show(guess)}?")
+        else:
+            yield Problem(name, f"{show(value)} is not allowed", f"use {allowed}")
 
     def sentence(self) -> str:
         """Render as words."""
@@ -181,11 +190,11 @@ class Number:
         noun = "a whole number" if self.whole else "a number"
         if self.unit:
             noun += f" of {self.unit}"
-        if self.minimum is not None and self.maximum is not None:
-            return f"{noun} {self.minimum:g}-{self.maximum:g}"
+        if self.minimum is not None and not self.above and self.maximum is not None:
+            return f"{noun} from {self.minimum:g} to {self.maximum:g}"
         if self.minimum is not None:
-            return f"{noun} above {self.minimum:g}" if self.above else f"{noun} >= {self.minimum:g}"
-        return noun
+            noun += f" above {self.minimum:g}" if self.above else f", {self.minimum:g} or more"
+        return noun if self.maximum is None else f"{noun}, {self.maximum:g} or less"
 
     def sentence(self) -> str:
         """Render as words."""
@@ -210,7 +219,7 @@ class Flag:
 
     def sentence(self) -> str:
         """Render as words."""
-        return "true or false" + ("" if self.default is None else f", default {show(self.default)}")
+        return "true or false" + _default(self.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +303,7 @@ def union(rules: Sequence[Rule]) -> Schema:
     match rules[0].kind:
         case "string":
             if all(isinstance(rule, Choice) for rule in rules):
-                values = [v for rule in rules if isinstance(rule, Choice) for v in rule.values]
-                return {"type": "string", "enum": list(dict.fromkeys(values))}
+                return {"type": "string", "enum": _merged(map(_values, rules))}
             return {"type": "string"}
         case "number":
             return _number_union([_as_number(rule) for rule in rules])
@@ -317,12 +325,29 @@ def union(rules: Sequence[Rule]) -> Schema:
             return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
+def _values(rule: Rule) -> Sequence[str | int]:
+    return rule.values if isinstance(rule, Choice) else ()
+
+
+def _merged(lists: Iterable[Sequence[str | int]]) -> list[str | int]:
+    """Merge lists so that each keeps its order: 1K 2K 4K and 2K 3K 4K make 1K 2K 3K 4K."""
+    merged: list[str | int] = []
+    for values in lists:
+        at = next((merged.index(value) for value in values if value in merged), len(merged))
+        for value in values:
+            if value in merged:
+                at = merged.index(value) + 1
+            else:
+                merged.insert(at, value)
+                at += 1
+    return merged
+
+
 def _as_number(rule: Rule) -> Number:
-    if isinstance(rule, Choice):
-        values = [value for value in rule.values if isinstance(value, int)]
-        return Number(min(values), max(values), whole=True)
-    assert isinstance(rule, Number)
-    return rule
+    if isinstance(rule, Number):
+        return rule
+    whole = [value for value in _values(rule) if isinstance(value, int)]
+    return Number(min(whole), max(whole), whole=True)
 
 
 def _number_union(rules: Sequence[Number]) -> Schema:
@@ -337,4 +362,6 @@ def _number_union(rules: Sequence[Number]) -> Schema:
 
 
 def _default(value: Any) -> str:
-    return "" if value is None else f" (default {value})"
+    if value is None:
+        return ""
+    return f" (default {value if isinstance(value, str) else show(value)})"

@@ -4,7 +4,7 @@ A flat schema is the union over the models of a medium, in the subset of JSON Sc
 client passes on; what the union cannot say is said, model by model, in the descriptions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import mcp_types as t
 
@@ -13,25 +13,26 @@ from meigen_mcp import model_views, views
 from meigen_mcp.arguments import CONTROL, MEDIUM_OF, PROMPT, WAIT, Tool, generation_rules, names
 from meigen_mcp.catalogue import Catalogue, Model
 from meigen_mcp.forms import Form
-from meigen_mcp.rules import Items, Number, Rule, Schema, union
+from meigen_mcp.rules import Choice, Items, Number, Options, Rule, Schema, union
 
+_Rules = Mapping[str, Mapping[str, Rule]]
+_MODELS = "list_models has rules and prices."
 _ABOUT: Mapping[str, str] = {
     "prompt": "What to show.",
-    "modelId": "Model; list_models has rules and prices.",
+    "modelId": f"Required. {_MODELS}",
     "aspectRatio": "Default auto.",
     "resolution": "Omit for the model's default.",
-    "quality": "Rendering quality.",
-    "duration": "Length in whole seconds.",
-    "tier": "pro is finer and dearer.",
+    "quality": "Finer is dearer.",
+    "duration": "Whole seconds.",
+    "tier": "Finer is dearer.",
     "referenceImages": "Public https URLs.",
-    "referenceType": "How to use the reference: content (subject) or style.",
+    "referenceType": "Use the reference for its subject (content) or its style.",
     "referenceVideo": "Public https URL of a clip to continue.",
     "referenceVideoDuration": "Seconds of that clip; required with referenceVideo (it is billed).",
     "niji7Options": "Midjourney options.",
 }
-_VIDEO_ABOUT = {
+_VIDEO_ABOUT: Mapping[str, str] = {
     "referenceImages": "Public https URLs: [0] first frame, [1] last frame.",
-    "modelId": "Model; required. list_models has rules and prices.",
 }
 
 
@@ -41,6 +42,11 @@ def generate_schema(tool: Tool, catalogue: Catalogue) -> Schema:
     models = catalogue.accepted(medium)
     about = {**_ABOUT, **(_VIDEO_ABOUT if medium == "video" else {})}
     by_model = {model.id: generation_rules(model, None) for model in models}
+    default = catalogue.default(medium)
+    legacy = [m.id for m in models if m.legacy]
+    if default is not None:
+        about["modelId"] = f"Omit for MeiGen's default (at present {default.id}). {_MODELS}"
+    about["modelId"] += f" Legacy: {', '.join(legacy)}." if legacy else ""
     properties: Schema = {}
     for name in names(models, None) or ["prompt"]:
         takers = [m for m in models if name in by_model[m.id]]
@@ -64,11 +70,10 @@ def generate_schema(tool: Tool, catalogue: Catalogue) -> Schema:
             " one.",
         },
     }
-    required = ["prompt"] if catalogue.default(medium) else ["prompt", "modelId"]
     return {
         "type": "object",
         "properties": properties,
-        "required": required,
+        "required": ["prompt"] if default or not models else ["prompt", "modelId"],
         "additionalProperties": False,
     }
 
@@ -85,52 +90,48 @@ def flat_schema(rules: Form, about: Mapping[str, str]) -> Schema:
     }
 
 
-def _limits(
-    name: str,
-    takers: Sequence[Model],
-    models: Sequence[Model],
-    by_model: Mapping[str, Mapping[str, Rule]],
-) -> str:
-    """Say, model by model, what the union cannot: models with the same limit are named together."""
+def _limits(name: str, takers: Sequence[Model], models: Sequence[Model], by_model: _Rules) -> str:
+    """Say, model by model, what the union cannot; `others` are the models with the same limits."""
     if name in ("prompt", "modelId", "referenceVideo") or not takers:
         return ""
-    render = _RENDER.get(name, _render)
-    groups: dict[str, list[str]] = {}
+    said: dict[str, list[str]] = {}
     for model in takers:
-        groups.setdefault(render(by_model[model.id][name]), []).append(model.id)
-    shown = [m for m in models if not m.legacy]
-    if len(groups) == 1 and len(takers) == len(shown):
-        only = next(iter(groups))
-        return f" {only[:1].upper()}{only[1:]}." if only else ""
-    if name == "niji7Options":
-        return f" {', '.join(m.id for m in takers)} only."
-    parts = [f"{', '.join(ids)}: {words}" for words, ids in groups.items()]
+        said.setdefault(_brief(name, by_model[model.id][name]), []).append(model.id)
+    rest = [m.id for m in models if not m.legacy and m not in takers]
+    if len(said) == 1 and len(rest) >= len(takers):
+        words = next(iter(said))
+        return f" {', '.join(m.id for m in takers)} only{words and ': '}{words}."
+    if rest:
+        said["none"] = rest
+    if len(said) == 1:
+        words = next(iter(said))
+        return f" {words[:1].upper()}{words[1:]}."
+    most = max(said, key=lambda words: len(said[words]))
+    if len(said[most]) > 1:
+        said.pop(most)
+        said[most] = ["others"]
+    parts = [f"{', '.join(ids)}: {words}" for words, ids in said.items()]
     return f" {'; '.join(parts)}."
 
 
-def _render(rule: Rule) -> str:
+def _brief(name: str, rule: Rule) -> str:
+    """Write a rule in as few words as a list of limits needs."""
+    match rule:
+        case Options():
+            return ""
+        case Items(maximum=None):
+            return "any number"
+        case Items():
+            return f"up to {rule.maximum}"
+        case Choice() if name == "aspectRatio":
+            return " ".join(str(value) for value in rule.values if value != rule.default)
+        case Choice():
+            default = "" if rule.default is None else f" (default {rule.default})"
+            return f"{' '.join(map(str, rule.values))}{default}"
+        case Number(minimum=int() | float(), maximum=int() | float(), above=False):
+            default = "" if rule.default is None else f" (default {rule.default:g})"
+            return f"{rule.minimum:g}-{rule.maximum:g}{default}"
     return rule.sentence()
-
-
-def _render_items(rule: Rule) -> str:
-    if isinstance(rule, Items) and rule.maximum is not None:
-        return f"at most {rule.maximum}"
-    return "any number"
-
-
-def _render_number(rule: Rule) -> str:
-    if isinstance(rule, Number) and rule.maximum is not None:
-        default = "" if rule.default is None else f" (default {rule.default:g})"
-        return f"{rule.minimum:g}-{rule.maximum:g}{default}"
-    return rule.sentence()
-
-
-_RENDER: Mapping[str, Callable[[Rule], str]] = {
-    "referenceImages": _render_items,
-    "duration": _render_number,
-    "referenceVideoDuration": _render_number,
-    "aspectRatio": lambda rule: rule.sentence().removesuffix(" (default auto)"),
-}
 
 
 # --- the tools --------------------------------------------------------------------------------
@@ -162,11 +163,17 @@ _STATUS_ABOUT = {
     "wait": "Seconds to wait for it to finish, default 25, at most 40.",
     "limit": "Without an id: how many, default 10.",
 }
-_MODELS_ABOUT = {"mediaType": "Only these.", "modelId": "Everything about this one."}
+_MODELS_ABOUT = {
+    "mediaType": "Only these.",
+    "modelId": "Everything about this one: its id, as in the generating tools.",
+}
 
 
 def make_tools(catalogue: Catalogue) -> list[t.Tool]:
     """Return the tools with the schemas of a catalogue."""
+    list_models = flat_schema(args.list_models_form(catalogue), _MODELS_ABOUT)
+    # The generating tools list the ids already, and every byte here is in every conversation.
+    list_models["properties"]["modelId"].pop("enum")
     schemas = {
         "generate_image": (
             generate_schema("generate_image", catalogue),
@@ -181,7 +188,7 @@ def make_tools(catalogue: Catalogue) -> list[t.Tool]:
             views.STATUS_SCHEMA,
         ),
         "list_models": (
-            flat_schema(args.list_models_form(catalogue), _MODELS_ABOUT),
+            list_models,
             model_views.MODELS_SCHEMA,
         ),
     }
@@ -193,7 +200,6 @@ def make_tools(catalogue: Catalogue) -> list[t.Tool]:
             input_schema=schemas[name][0],
             output_schema=schemas[name][1],
             annotations=t.ToolAnnotations(
-                title=title,
                 read_only_hint=name not in args.MEDIUM_OF,
                 destructive_hint=False,
                 idempotent_hint=name not in args.MEDIUM_OF,
