@@ -6,15 +6,19 @@ Every failure becomes one class of `errors.ApiError`; no text of a library leave
 
 import json
 import re
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
+import anyio
 import httpx
 
 from meigen_mcp import errors
@@ -25,7 +29,12 @@ from meigen_mcp.settings import Settings
 
 LARGEST_REPLY = 4 * 2**20
 LONGEST_RETRY_AFTER = 300.0
+LONGEST_EXPECTED = 3600.0
+CONNECT_SECONDS = 10.0
+GET_SECONDS = 15.0
 POST_SECONDS = 60.0
+_LONGEST_URL = 4096
+_SHORTEST_SECRET = 10
 _MOST_MEDIA = 16
 _MOST_REDIRECTS = 5
 
@@ -68,18 +77,31 @@ class Api:
         self, settings: Settings, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
         self._token = settings.token
+        self._base_url = f"{settings.base_url}/api"
+        self._transport = transport
         self._acceptable = public_url(settings.own_origin)
-        self._http = httpx.AsyncClient(
-            base_url=f"{settings.base_url}/api",
-            transport=transport,
-            timeout=httpx.Timeout(15, connect=10),
-            limits=httpx.Limits(max_connections=24, max_keepalive_connections=24),
-            headers={"Accept": "application/json", "User-Agent": "meigen-mcp"},
-        )
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        """The client, made on first use: what it reads of the environment may be unusable."""
+        try:
+            return httpx.AsyncClient(
+                base_url=self._base_url,
+                transport=self._transport,
+                limits=httpx.Limits(max_connections=24, max_keepalive_connections=24),
+                headers={"Accept": "application/json", "User-Agent": "meigen-mcp"},
+            )
+        except (ImportError, OSError, ValueError, httpx.InvalidURL):
+            raise errors.Unreachable(
+                "MeiGen cannot be reached with the proxy (HTTPS_PROXY, ALL_PROXY) or the"
+                " certificates (SSL_CERT_FILE, SSL_CERT_DIR) of the environment; nothing was sent.",
+                sent=False,
+            ) from None
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._http.aclose()
+        if "_http" in vars(self):
+            await self._http.aclose()
 
     async def submit(self, body: str) -> Report:
         """Start the generation that a stored body describes.
@@ -92,10 +114,10 @@ class Api:
             "/generate/v2",
             content=body.encode(),
             headers={"Content-Type": "application/json"},
-            timeout=httpx.Timeout(POST_SECONDS, connect=10),
+            seconds=POST_SECONDS,
         )
         report = self._report(payload)
-        if report.generation_id is None or payload.get("success") in (None, 0, ""):
+        if report.generation_id is None or not payload.get("success"):
             raise errors.UnreadableReply("MeiGen's answer to the submission lacks an id.")
         return report
 
@@ -106,7 +128,7 @@ class Api:
             ApiError: MeiGen did not say how it stands.
         """
         payload = await self._json("GET", f"/generate/v2/status/{quote(generation_id, safe='')}")
-        return self._report(payload)
+        return replace(self._report(payload), generation_id=generation_id)
 
     async def lookup(self, request_id: str) -> Report:
         """Ask what became of the submission with this idempotency key.
@@ -132,41 +154,50 @@ class Api:
         Raises:
             ApiError: it cannot be had, or its URL is not one to open.
         """
-        for _ in range(_MOST_REDIRECTS + 1):
-            if not self.acceptable(url):
-                raise errors.UnreadableReply("The result is at an address that is not public.")
-            with _translated():
-                # No token: results lie on another host than the API.
-                request = self._http.build_request(
-                    "GET", url, headers={"Accept": "*/*"}, timeout=seconds
-                )
-                response = await self._http.send(request, stream=True)
-            try:
-                if response.is_redirect:
-                    url = urljoin(url, response.headers.get("location", ""))
-                    continue
-                if response.status_code != 200:
-                    raise errors.UnreadableReply(
-                        f"The result could not be opened (HTTP {response.status_code})."
-                    )
-                with _translated():
+        # No token: results lie on another host than the API.
+        headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+        with _translated():
+            for _ in range(_MOST_REDIRECTS + 1):
+                if not self.acceptable(url):
+                    raise errors.UnreadableReply("The result is at an address that is not public.")
+                async with self._http.stream(
+                    "GET", url, headers=headers, timeout=seconds
+                ) as response:
+                    if response.next_request is not None:
+                        url = str(response.next_request.url)
+                        continue
+                    if response.status_code != 200:
+                        raise errors.UnreadableReply(
+                            f"The result could not be opened (HTTP {response.status_code})."
+                        )
+                    _refuse_packed(response, "identity")
                     yield response
-                return
-            finally:
-                await response.aclose()
+                    return
         raise errors.UnreadableReply("The result redirects too often.")
 
     def acceptable(self, url: str) -> bool:
         """Say whether a URL from a reply may be opened or handed on."""
-        return not any(self._acceptable.check(url, "url"))
+        return len(url) <= _LONGEST_URL and not any(self._acceptable.check(url, "url"))
 
-    async def _json(self, method: str, path: str, **request: Any) -> dict[str, Any]:
-        headers = dict(request.pop("headers", {}))
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float = GET_SECONDS,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+    ) -> dict[str, Any]:
+        headers = {**(headers or {}), "Accept-Encoding": "gzip"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
-        with _translated():
-            async with self._http.stream(method, path, headers=headers, **request) as response:
-                raw = bytearray()
+        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        raw = bytearray()
+        with _translated(), anyio.fail_after(seconds + CONNECT_SECONDS):
+            async with self._http.stream(
+                method, path, headers=headers, content=content, timeout=timeout
+            ) as response:
+                _refuse_packed(response, "gzip")
                 async for chunk in response.aiter_bytes():
                     raw += chunk
                     if len(raw) > LARGEST_REPLY:
@@ -174,18 +205,18 @@ class Api:
         return self._judged(response, bytes(raw), lookup="/requests/" in path)
 
     def _judged(self, response: httpx.Response, raw: bytes, *, lookup: bool) -> dict[str, Any]:
-        payload = _object(raw)
+        payload = self._object(raw)
         if payload is not None and response.is_success and payload.get("success") is not False:
             return payload
         said = payload or {}
-        code = _text(said.get("code")) or ""
-        text = self._quoted(said.get("error"))
+        text = _words(said.get("error"))
         after = _retry_after(response.headers.get("retry-after"), said.get("retryAfterSeconds"))
         status = response.status_code
-        kind = CODES.get(code) or _STATUSES.get(status)
+        kind = CODES.get(_text(said.get("code")) or "") or _STATUSES.get(status)
         if status == 429 and kind is not errors.StatusBusy:
             kind = errors.RateLimited
-        if kind is None and payload is None:
+        if payload is None and kind in (None, errors.GenerationGone):
+            # Nothing but the API's own word ends a generation for good.
             kind = errors.UnreadableReply
         elif kind is None and status == 404:
             # Any other 404 on the look-up route must not be read as "not submitted".
@@ -198,12 +229,25 @@ class Api:
             kind = errors.ModerationRefused
         raise kind(_sentence(kind, text, said, status), retry_after=after)
 
-    def _quoted(self, text: Any) -> str:
-        """Return the API's own words, short and without the token."""
-        if not isinstance(text, str):
-            return ""
-        words = " ".join(text.split())[:300]
-        return words.replace(self._token, "***") if self._token else words
+    def _object(self, raw: bytes) -> dict[str, Any] | None:
+        try:
+            payload = self._cleaned(json.loads(raw))
+        except (ValueError, RecursionError):
+            return None
+        return payload if isinstance(payload, dict) else None
+
+    def _cleaned(self, value: Any) -> Any:
+        """Return JSON without the token, and without half characters, which cannot be stored."""
+        match value:
+            case str():
+                text = value.encode("utf-8", "replace").decode()
+                secret = self._token or ""
+                return text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
+            case list():
+                return [self._cleaned(item) for item in value]
+            case dict():
+                return {self._cleaned(name): self._cleaned(item) for name, item in value.items()}
+        return value
 
     def _report(self, payload: Mapping[str, Any]) -> Report:
         status = payload.get("status")
@@ -212,6 +256,7 @@ class Api:
         media: MediaType | None = None
         if payload.get("mediaType") in ("image", "video"):
             media = payload["mediaType"]
+        expected = _seconds(payload.get("expectedWaitSeconds"))
         return Report(
             status=status,
             generation_id=_text(payload.get("generationId")) or _text(payload.get("jobId")),
@@ -219,36 +264,48 @@ class Api:
             model_id=_text(payload.get("modelId")),
             media_urls=self._media_urls(payload),
             aspect_ratio=_text(payload.get("aspectRatio")),
-            credits_used=_number(payload.get("creditsUsed")),
+            credits_used=_number(payload.get("creditsUsed"), minimum=0),
             credits_status=_text(payload.get("creditsStatus")),
             balance=_balance(payload.get("credits")),
-            error=self._quoted(payload.get("error")) or None,
+            error=_words(payload.get("error")) or None,
             failure_code=_text(payload.get("failureCode")),
             observed_seconds=_seconds(payload.get("pollHintSeconds")),
-            expected_seconds=_seconds(payload.get("expectedWaitSeconds")),
+            expected_seconds=min(expected, LONGEST_EXPECTED) if expected and expected > 0 else None,
         )
 
     def _media_urls(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
-        images = payload.get("imageUrls")
-        urls = [payload.get("videoUrl")]
-        urls += images if isinstance(images, list) and images else [payload.get("imageUrl")]
-        wanted = dict.fromkeys(url for url in urls if isinstance(url, str))
-        return tuple(url for url in wanted if self.acceptable(url))[:_MOST_MEDIA]
+        """Return the video, else all images, else the one image."""
+        for found in (
+            [payload.get("videoUrl")],
+            payload.get("imageUrls"),
+            [payload.get("imageUrl")],
+        ):
+            urls = found if isinstance(found, list) else []
+            wanted = dict.fromkeys(u for u in urls if isinstance(u, str) and self.acceptable(u))
+            if wanted:
+                return tuple(wanted)[:_MOST_MEDIA]
+        return ()
 
 
 @contextmanager
 def _translated() -> Iterator[None]:
-    """Turn every httpx failure into an `Unreachable` without its text."""
+    """Turn every failure of httpx and below into an `Unreachable` without its text."""
     try:
         yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
+    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
         raise errors.Unreachable(
             "MeiGen could not be reached; nothing was sent.", sent=False
         ) from None
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         raise errors.Unreachable("MeiGen did not answer in time.") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError):
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError):
         raise errors.Unreachable("The connection to MeiGen was lost.") from None
+
+
+def _refuse_packed(response: httpx.Response, accepted: str) -> None:
+    """Refuse a compression that was not asked for: a few packed bytes can fill the memory."""
+    if response.headers.get("content-encoding", "identity").lower() not in ("identity", accepted):
+        raise errors.UnreadableReply("The reply is packed in a way that was not asked for.")
 
 
 # `{words}` are the API's own, `{figures}` what it says of the balance.
@@ -284,30 +341,35 @@ def _sentence(kind: type[errors.ApiError], text: str, said: Mapping[str, Any], s
     return _SENTENCES[kind].format(words=words, figures=figures)
 
 
-def _object(raw: bytes) -> dict[str, Any] | None:
-    try:
-        payload = json.loads(raw)
-    except (ValueError, RecursionError):
-        return None
-    return payload if isinstance(payload, dict) else None
+def _words(value: Any) -> str:
+    """Return the API's own words, short and on one line."""
+    if isinstance(value, Mapping):
+        value = value.get("message")
+    if not isinstance(value, str):
+        return ""
+    text = "".join(letter if letter.isprintable() else " " for letter in value[:1000])
+    return " ".join(text.split())[:300]
 
 
 def _retry_after(header: str | None, seconds: Any) -> float | None:
-    """Return the longer of both hints, capped; a header may hold seconds or a date."""
-    hints = [float(number) for number in (_number(seconds),) if number is not None]
-    if header is not None:
-        try:
-            hints.append(float(header))
-        except ValueError:
-            try:
-                when = parsedate_to_datetime(header)
-            except (TypeError, ValueError):
-                when = None
-            if when is not None:
-                when = when if when.tzinfo else when.replace(tzinfo=UTC)
-                hints.append((when - datetime.now(UTC)).total_seconds())
-    sane = [hint for hint in hints if hint == hint]
-    return min(max(0.0, *sane), LONGEST_RETRY_AFTER) if sane else None
+    """Return the longer of both hints, capped; what lies in the past is no hint."""
+    hints = (_header_seconds(header), _seconds(seconds))
+    said = [hint for hint in hints if hint is not None and hint >= 0]
+    return min(max(said), LONGEST_RETRY_AFTER) if said else None
+
+
+def _header_seconds(header: str | None) -> float | None:
+    """Read a `Retry-After`: seconds or a date."""
+    try:
+        return None if header is None else float(header)
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(header or "")
+    except (ValueError, OverflowError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return (when - datetime.now(UTC)).total_seconds()
 
 
 def _balance(value: Any) -> Balance | None:
@@ -321,11 +383,11 @@ def _balance(value: Any) -> Balance | None:
     )
 
 
-def _number(value: Any) -> Decimal | None:
+def _number(value: Any, *, minimum: float = float("-inf")) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     number = Decimal(str(value))
-    return number if number.is_finite() and abs(number) < 10**12 else None
+    return number if number.is_finite() and abs(number) < 10**12 and number >= minimum else None
 
 
 def _seconds(value: Any) -> float | None:

@@ -1,7 +1,9 @@
 """The SQLite file under the ledger: opening, formats, transactions, and the lock of its owner."""
 
+import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -12,6 +14,9 @@ from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.system import Lock, private_file, private_folder, secret
 
 FORMAT = 1
+BUSY_SECONDS = 10.0
+"""How long other processes may keep the file busy."""
+_DAMAGED = "is damaged. Run `meigen-mcp doctor --reset-ledger`, which keeps a copy."
 
 
 class Database:
@@ -48,29 +53,30 @@ class Database:
         private_folder(self.folder)
         private_folder(self.folder / "owners")
         path = self.folder / "ledger.sqlite3"
-        private_file(path)
-        db = sqlite3.connect(path, timeout=10, isolation_level=None)
+        # First the lock: a file that is open somewhere must never be taken for abandoned.
+        self._lock = Lock.take(self.folder / "owners" / f"{self.owner}.lock")
         try:
+            private_file(path)
+            db = self._connection = sqlite3.connect(
+                path, timeout=BUSY_SECONDS, isolation_level=None
+            )
             db.row_factory = sqlite3.Row
-            db.execute("PRAGMA journal_mode=WAL")
+            new = self._version(db) == 0  # asked before anything below changes the file
+            _write_ahead(db)
             db.execute("PRAGMA synchronous=FULL")
             if sys.platform == "darwin":
                 db.execute("PRAGMA fullfsync=1")
-            self._migrate(db)
-            if self._lock is None:
-                self._lock = Lock.take(self.folder / "owners" / f"{self.owner}.lock")
+            if new:
+                self._create(db)
         except BaseException:
-            db.close()
+            self.close()
             raise
-        self._connection = db
         return db
 
-    def _migrate(self, db: sqlite3.Connection) -> None:
+    def _create(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
-            self._refuse_newer(version)
-            if version == 0:
+            if self._version(db) == 0:  # nobody was faster
                 for statement in _statements(
                     files("meigen_mcp").joinpath("ledger.sql").read_text("utf-8")
                 ):
@@ -82,12 +88,14 @@ class Database:
                 db.execute("ROLLBACK")
             raise
 
-    def _refuse_newer(self, version: int) -> None:
+    def _version(self, db: sqlite3.Connection) -> int:
+        version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > FORMAT:
             raise LedgerUnavailable(
                 f"The ledger in {self.folder} was written by a newer meigen-mcp (format {version};"
                 f" this one reads {FORMAT}). Update meigen-mcp. Nothing was sent or charged."
             )
+        return version
 
     def close(self) -> None:
         """Close the file and give the owner's lock back."""
@@ -98,6 +106,43 @@ class Database:
             self._lock.release()
             self._lock = None
 
+    def check(self) -> dict[str, int]:
+        """Look at every page, and return how many generations are in each state."""
+        with self.reading() as db:
+            (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
+            if found != "ok":
+                raise LedgerUnavailable(f"The ledger in {self.folder} {_DAMAGED}")
+            rows = db.execute("SELECT status, count(*) FROM generations GROUP BY status").fetchall()
+        return {row[0]: row[1] for row in rows}
+
+    def set_aside(self, name: str) -> Path:
+        """Copy the ledger's files under another name, and only then remove them.
+
+        Raises:
+            LedgerUnavailable: another process has it open, or it cannot be copied.
+        """
+        path = self.folder / "ledger.sqlite3"
+        with self._explained():
+            locks = [Lock.take(held) for held in (self.folder / "owners").glob("*.lock")]
+            try:
+                if None in locks:
+                    raise LedgerUnavailable(
+                        f"The ledger in {self.folder} is open in another process. Quit the chat"
+                        " clients that use meigen-mcp, and call again."
+                    )
+                parts = [part for part in ("", "-wal", "-shm") if Path(f"{path}{part}").exists()]
+                for part in parts:
+                    copy = self.folder / f"{name}{part}"
+                    private_file(copy)
+                    shutil.copyfile(f"{path}{part}", copy)
+                for part in reversed(parts):
+                    Path(f"{path}{part}").unlink()
+            finally:
+                for lock in locks:
+                    if lock is not None:
+                        lock.release()
+        return self.folder / name
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what goes wrong below into a sentence that names the folder and the fix."""
@@ -106,7 +151,9 @@ class Database:
         except sqlite3.DatabaseError as error:
             broken = getattr(error, "sqlite_errorname", "")
             if broken.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-                fix = "is damaged. Run `meigen-mcp doctor --reset-ledger`, which keeps a copy."
+                fix = _DAMAGED
+            elif broken.startswith("SQLITE_BUSY"):
+                fix = "is kept busy by another process. Call again."
             else:
                 fix = "cannot be written. Check that its disk has room and is not read-only."
             raise LedgerUnavailable(
@@ -137,6 +184,19 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+
+def _write_ahead(db: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on; SQLite does not wait by itself for others that do the same."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
 
 
 def _statements(script: str) -> Iterator[str]:

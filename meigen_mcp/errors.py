@@ -10,6 +10,8 @@
     │   ├── Declined              the person said no
     │   ├── RequestConflict       the requestId belongs to other arguments
     │   └── LedgerUnavailable     the intent cannot be written down, so nothing may be spent
+    ├── TooLarge                  a medium does not fit into one message
+    ├── NotSaved                  the output folder cannot be written
     └── ApiError                  what MeiGen answered, or that it did not
         ├── InvalidRequest        400 and other refusals of the request itself
         ├── ModerationRefused     400 with a moderation wording
@@ -142,6 +144,20 @@ class LedgerUnavailable(Refusal):
     code = "ledger_unavailable"
     retryable = True
     next = "Ask the person to mend the data folder as the message says, then call again."
+
+
+class TooLarge(MeigenError):
+    """A medium does not fit into one message."""
+
+    code = "too_large"
+    next = "Open the URL or the saved file instead."
+
+
+class NotSaved(MeigenError):
+    """The output folder cannot be written."""
+
+    code = "not_saved"
+    next = "Use the URL, and ask the person to mend the output folder."
 
 
 class ApiError(MeigenError):

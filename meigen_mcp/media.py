@@ -4,21 +4,22 @@ A file is written whole or not at all, and never over another one. What it is is
 bytes, not by its name.
 """
 
-import contextlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from tempfile import mkstemp
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import anyio
 import anyio.to_thread
 
 from meigen_mcp.api import Api
 from meigen_mcp.catalogue import MediaType
-from meigen_mcp.errors import ApiError, MeigenError, UnreadableReply
+from meigen_mcp.errors import NotSaved, TooLarge, UnreadableReply
 from meigen_mcp.generation import Generation
 
 LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
@@ -32,25 +33,13 @@ _TYPES = {
     ".jpeg": "image/jpeg",
     ".webp": "image/webp",
     ".gif": "image/gif",
+    ".avif": "image/avif",
     ".mp4": "video/mp4",
     ".mov": "video/quicktime",
     ".webm": "video/webm",
 }
+_BRANDS = {b"qt  ": ".mov", b"avif": ".avif", b"avis": ".avif"}
 _DEFAULT: dict[MediaType, str] = {"image": "image/png", "video": "video/mp4"}
-
-
-class TooLarge(MeigenError):
-    """A medium does not fit into one message."""
-
-    code = "too_large"
-    next = "Open the URL or the saved file instead."
-
-
-class NotSaved(MeigenError):
-    """The output folder cannot be written."""
-
-    code = "not_saved"
-    next = "Use the URL, and ask the person to mend the output folder."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +66,7 @@ def sniff(head: bytes) -> str | None:
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ".webp"
     if head[4:8] == b"ftyp":
-        return ".mov" if head[8:12] == b"qt  " else ".mp4"
+        return _BRANDS.get(head[8:12], ".mp4")
     if head.startswith(b"\x1a\x45\xdf\xa3"):
         return ".webm"
     return None
@@ -100,10 +89,8 @@ class Media:
         if self.folder is None:
             return None
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, probe = mkstemp(prefix=".meigen-", dir=self.folder)
-            os.close(descriptor)
-            Path(probe).unlink()
+            with _draft(self.folder):
+                pass
         except OSError:
             return (
                 f"Media are not saved: {self.folder} cannot be written. Set MEIGEN_OUTPUT_DIR to a"
@@ -118,17 +105,12 @@ class Media:
             ApiError: it cannot be had, is too large or is not what it should be.
             NotSaved: the folder cannot be written.
         """
-        assert self.folder is not None
+        if self.folder is None:
+            raise NotSaved("Saving is turned off (MEIGEN_OUTPUT_DIR is off).")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor, name = mkstemp(prefix=".meigen-", suffix=".part", dir=self.folder)
-            os.close(descriptor)
-            draft = Path(name)
-            try:
+            with _draft(self.folder) as draft:
                 suffix = await self._download(job, index, draft)
-                return await anyio.to_thread.run_sync(_keep, draft, self._stem(job), suffix)
-            finally:
-                draft.unlink(missing_ok=True)
+                return await anyio.to_thread.run_sync(_keep, draft, _stem(job), suffix)
         except OSError:
             raise NotSaved(f"{self.folder} cannot be written.") from None
 
@@ -142,24 +124,17 @@ class Media:
                 await anyio.open_file(draft, "wb") as file,
             ):
                 async for chunk in response.aiter_bytes(2**18):
-                    head = (head + chunk)[:16]
+                    head = head or chunk[:16]
                     size += len(chunk)
                     if size > LARGEST[job.media_type]:
                         raise UnreadableReply("The result is larger than it may be.")
-                    await file.write(chunk)
+                    await file.write(chunk)  # in a thread
         if scope.cancelled_caught:
             raise UnreadableReply("The result did not arrive in time.")
         suffix = sniff(head)
         if suffix is None or not _TYPES[suffix].startswith(job.media_type):
             raise UnreadableReply(f"The result is not {job.media_type} data.")
         return suffix
-
-    def _stem(self, job: Generation) -> str:
-        day = datetime.fromtimestamp(job.created_at).astimezone().strftime("%Y-%m-%d")
-        words = re.findall(r"\w+", job.prompt, re.UNICODE)[:6]
-        slug = "-".join(words).lower()[:40].strip("-_") or job.media_type
-        model = re.sub(r"[^\w.-]", "-", job.model_id)[:40]
-        return f"{day}_{model}_{slug}"
 
     async def read(self, job: Generation, index: int) -> Medium:
         """Return the bytes of a medium, from the saved file or else from its URL.
@@ -170,14 +145,18 @@ class Media:
         """
         saved = job.files[index] if index < len(job.files) else None
         if saved is not None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError, UnreadableReply):  # gone, or no longer what it was
                 return await self._read_file(job, index, Path(saved))
         data = bytearray()
-        async with self._api.download(job.media_urls[index], SECONDS[job.media_type]) as response:
-            async for chunk in response.aiter_bytes():
-                data += chunk
-                if len(data) > LARGEST_RESOURCE:
-                    raise self._too_large(job, index)
+        seconds = SECONDS[job.media_type]
+        with anyio.move_on_after(seconds) as scope:
+            async with self._api.download(job.media_urls[index], seconds) as response:
+                async for chunk in response.aiter_bytes():
+                    data += chunk
+                    if len(data) > LARGEST_RESOURCE:
+                        raise self._too_large(job, index)
+        if scope.cancelled_caught:
+            raise UnreadableReply("The result did not arrive in time.")
         return self._medium(bytes(data), job)
 
     async def _read_file(self, job: Generation, index: int, path: Path) -> Medium:
@@ -200,10 +179,30 @@ class Media:
         )
 
 
+def _stem(job: Generation) -> str:
+    """Return the start of a file's name: the day, the model and words of the prompt."""
+    day = datetime.fromtimestamp(job.created_at).astimezone().strftime("%Y-%m-%d")
+    model = re.sub(r"[^\w.-]", "-", job.model_id, flags=re.ASCII)[:40]
+    words = "-".join(re.findall(r"\w+", job.prompt)[:6]).lower()
+    # Some file systems count bytes, and the strictest takes 143 of them.
+    slug = words[:40].encode()[:80].decode(errors="ignore").strip("-_")
+    return f"{day}_{model}_{slug or job.media_type}"
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """Give a new empty file with a name of its own, and remove that name at the end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".meigen-{uuid4().hex}.part"
+    draft.touch(exist_ok=False)
+    try:
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
 def _keep(draft: Path, stem: str, suffix: str) -> Path:
     """Give a finished draft the first free name; a name that is taken stays as it is."""
-    if os.name != "nt":
-        draft.chmod(0o644)
     number = 1
     while True:
         target = draft.with_name(f"{stem}_{number}{suffix}")
@@ -211,22 +210,26 @@ def _keep(draft: Path, stem: str, suffix: str) -> Path:
             os.link(draft, target)
         except FileExistsError:
             number += 1
-        except OSError:  # a file system without hard links: take the name, then fill it
-            with contextlib.suppress(FileExistsError), target.open("xb") as file:
-                file.write(draft.read_bytes())
+        except OSError:  # a file system without hard links
+            if _moved(draft, target):
                 return target
             number += 1
         else:
             return target
 
 
-__all__ = [
-    "LARGEST_RESOURCE",
-    "ApiError",
-    "Media",
-    "Medium",
-    "NotSaved",
-    "TooLarge",
-    "mime_of",
-    "sniff",
-]
+def _moved(draft: Path, target: Path) -> bool:
+    """Take a name that is free, then put the draft there in one step."""
+    try:
+        target.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    try:
+        draft.replace(target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return True
+
+
+__all__ = ["LARGEST_RESOURCE", "Media", "Medium", "NotSaved", "TooLarge", "mime_of", "sniff"]

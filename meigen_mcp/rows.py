@@ -33,7 +33,9 @@ def write(value: Any) -> Any:
     match value:
         case Decimal():
             return str(value)
-        case Mapping() | tuple():
+        case Mapping():
+            return json.dumps(dict(value), ensure_ascii=False)
+        case tuple():
             return json.dumps(value, ensure_ascii=False)
         case Quote() | Fault() | Balance():
             return json.dumps(asdict(value), default=str, ensure_ascii=False)

@@ -7,12 +7,20 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from ipaddress import ip_address
+from decimal import Decimal
+from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-_PLACEHOLDER = re.compile(r"^\$\{[^}]*\}$")
+_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
+_NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
+_ORIGIN = re.compile(r"(https?)://([\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/*", re.ASCII)
+_SECRETS = re.compile(r"[^/]+(?=@)|meigen_sk_\S*")
+_LONGEST_TOKEN_FILE = 4096
+_PASSWORD = re.compile(r"(?<=//)[^/]*@|^[^/]*@")
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+SECRET = ("MEIGEN_API_TOKEN", "MEIGEN_HTTP_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +135,44 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         models=reader.words("MEIGEN_MODELS"),
         rate_limit=int(reader.number("MEIGEN_RATE_LIMIT", 12, 1, 100_000, whole=True)),
         poll_interval=reader.number("MEIGEN_POLL_INTERVAL", 3, 0.05, 60),
-        http_token=reader.text("MEIGEN_HTTP_TOKEN"),
+        http_token=reader.secret("MEIGEN_HTTP_TOKEN"),
         log_level=reader.log_level(),
         problems=tuple(reader.problems),
     )
+
+
+def layered(beneath: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of this process laid over others, such as those of a client."""
+    return {**beneath, **os.environ}
+
+
+def shown(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that are set, as they may be shown: a secret by its length."""
+    reader = _Reader(environment)
+    values = {setting.name: reader.text(setting.name) for setting in SETTINGS}
+    return {
+        name: f"set, {len(value)} characters" if name in SECRET else _SECRETS.sub("***", value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def network(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxy and certificate variables that are set, without passwords."""
+    names = {name for proxy in _PROXIES for name in (proxy, proxy.lower())} | set(_CERTIFICATES)
+    return {
+        name: _PASSWORD.sub("***@", environment[name])
+        for name in sorted(names)
+        if environment.get(name)
+    }
+
+
+def client_folders() -> dict[str, Path]:
+    """Return the folders that some clients let a variable of their own name."""
+    names = {"claude-code": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}
+    return {
+        client: Path(os.environ[name]) for client, name in names.items() if os.environ.get(name)
+    }
 
 
 class _Reader:
@@ -140,59 +182,69 @@ class _Reader:
 
     def text(self, name: str) -> str | None:
         value = self._environment.get(name, "").strip()
-        return None if not value or _PLACEHOLDER.match(value) else value
+        return None if not value or _PLACEHOLDER.fullmatch(value) else value
 
     def _bad(self, name: str, value: str, allowed: str) -> None:
-        self.problems.append(f'{name} is "{value}"; allowed: {allowed}.')
+        shown = _SECRETS.sub("***", value)
+        self.problems.append(f'{name} is "{shown}"; allowed: {allowed}.')
 
     def token(self) -> str | None:
-        token = self.text("MEIGEN_API_TOKEN")
-        path = self.text("MEIGEN_API_TOKEN_FILE")
-        if token is None and path is not None:
-            try:
-                token = Path(path).expanduser().read_text(encoding="utf-8").strip() or None
-            except (OSError, UnicodeDecodeError):
-                self._bad("MEIGEN_API_TOKEN_FILE", path, "a readable text file with the token")
-        if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-            self.problems.append(
-                "MEIGEN_API_TOKEN has characters that no token has; paste it again from meigen.ai."
-            )
+        if self.text("MEIGEN_API_TOKEN") is not None:
+            return self.secret("MEIGEN_API_TOKEN")
+        name = "MEIGEN_API_TOKEN_FILE"
+        value = self.text(name)
+        path = self.folder(name)
+        if value is None or path is None:
             return None
-        return token
+        token = ""
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                token = file.read(_LONGEST_TOKEN_FILE).strip()
+        except (OSError, ValueError):
+            pass
+        if not token:
+            self._bad(name, value, "a readable text file with the token")
+            return None
+        return self._secret(name, token)
+
+    def secret(self, name: str) -> str | None:
+        value = self.text(name)
+        return None if value is None else self._secret(name, value)
+
+    def _secret(self, name: str, value: str) -> str | None:
+        if value.isascii() and value.isprintable() and " " not in value:
+            return value
+        self.problems.append(f"{name} has characters that no token has; paste the token again.")
+        return None
 
     def origin(self, name: str, default: str) -> str:
         value = self.text(name)
         if value is None:
             return default
-        allowed = "an origin such as https://www.meigen.ai (http for loopback only), without a path"
-        try:
-            parts = urlsplit(value.rstrip("/"))
-            port = f":{parts.port}" if parts.port else ""
-        except ValueError:
-            self._bad(name, value, allowed)
-            return default
-        plain = parts.scheme == "http" and is_loopback(value)
-        if (
-            not (parts.scheme == "https" or plain)
-            or not parts.hostname
-            or parts.path
-            or parts.query
-            or parts.fragment
-            or parts.username
-        ):
-            self._bad(name, value.replace(parts.password or "\0", "***"), allowed)
-            return default
-        host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-        return f"{parts.scheme}://{host}{port}"
+        found = _origin(value.lower())
+        if found is None:
+            self._bad(
+                name,
+                value,
+                "an origin such as https://www.meigen.ai (http for loopback only), without a path",
+            )
+        return found or default
 
     def folder(self, name: str) -> Path | None:
         value = self.text(name)
-        return None if value is None else Path(value).expanduser().absolute()
+        return None if value is None else self._path(name, value)
 
     def folders(self, name: str) -> tuple[Path, ...]:
-        value = self.text(name) or ""
-        parts = [part.strip() for part in value.split(os.pathsep)]
-        return tuple(Path(part).expanduser().absolute() for part in parts if part)
+        parts = [part.strip() for part in (self.text(name) or "").split(os.pathsep)]
+        found = [self._path(name, part) for part in parts if part]
+        return tuple(path for path in found if path is not None)
+
+    def _path(self, name: str, value: str) -> Path | None:
+        try:
+            return Path(value).expanduser().absolute()
+        except (RuntimeError, OSError):  # ~ of somebody whom this machine does not know
+            self._bad(name, value, "a path on this machine")
+            return None
 
     def output_dir(self) -> Path | None:
         if (self.text("MEIGEN_OUTPUT_DIR") or "").lower() == "off":
@@ -246,20 +298,32 @@ class _Reader:
 
 
 def _decimal(value: str) -> Decimal | None:
-    try:
-        amount = Decimal(value)
-    except InvalidOperation:
+    return Decimal(value) if _NUMBER.fullmatch(value) else None
+
+
+def _origin(value: str) -> str | None:
+    """Return an origin in its one spelling, since it is part of an account's name."""
+    found = _ORIGIN.fullmatch(value)
+    if found is None:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    scheme, host, standard = found[1], found[2], 443 if found[1] == "https" else 80
+    port = int(found[3] or standard)
+    try:
+        host = f"[{IPv6Address(host[1:-1])}]" if host.startswith("[") else host
+    except ValueError:
+        return None
+    if not 0 < port < 2**16 or (scheme == "http" and not is_loopback(value)):
+        return None
+    return f"{scheme}://{host}" + ("" if port == standard else f":{port}")
 
 
 def _default_data_dir() -> Path:
-    from platformdirs import user_data_path
+    from platformdirs import user_data_path  # noqa: PLC0415  # only without MEIGEN_DATA_DIR
 
     return user_data_path("meigen-mcp", appauthor=False)
 
 
 def _default_output_dir() -> Path:
-    from platformdirs import user_pictures_path
+    from platformdirs import user_pictures_path  # noqa: PLC0415  # only without MEIGEN_OUTPUT_DIR
 
     return user_pictures_path() / "MeiGen"

@@ -1,0 +1,384 @@
+"""Every variable: its default, good values, and bad ones, each named with what is allowed."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from platformdirs import user_data_path, user_pictures_path
+
+from meigen_mcp.settings import SETTINGS, Settings, is_loopback, load, network, shown
+
+UNHURRIED = settings(deadline=None)
+TOKEN = "meigen_sk_" + "s3cret-0" * 4
+DEFAULTS: dict[str, Any] = {
+    "token": None,
+    "base_url": "https://www.meigen.ai",
+    "upload_url": "https://gen.meigen.ai",
+    "data_dir": user_data_path("meigen-mcp", appauthor=False),
+    "output_dir": user_pictures_path() / "MeiGen",
+    "reference_dirs": (),
+    "max_per_generation": None,
+    "max_per_day": None,
+    "confirm_above": Decimal(100),
+    "models": (),
+    "rate_limit": 12,
+    "poll_interval": 3,
+    "http_token": None,
+    "log_level": "warning",
+    "problems": (),
+}
+ORIGIN = "an origin such as https://www.meigen.ai (http for loopback only), without a path"
+CREDITS = "a number of credits, 0 or more"
+
+
+def facts(settings: Settings) -> dict[str, Any]:
+    """Return all settings by name."""
+    return {field.name: getattr(settings, field.name) for field in fields(Settings)}
+
+
+class Recording(Mapping[str, str]):
+    """An environment that remembers what was asked for."""
+
+    def __init__(self, inner: Mapping[str, str]) -> None:
+        self._inner = inner
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.asked.add(name)
+        return self._inner[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._inner)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+
+def test_the_list_of_settings_is_what_is_read() -> None:
+    """Neither more nor less, whether a variable is set or not."""
+    names = [setting.name for setting in SETTINGS]
+    unset, every = Recording({}), Recording(dict.fromkeys(names, "1"))
+    load(unset)
+    load(every)
+    load(files := Recording({"MEIGEN_API_TOKEN_FILE": "/nowhere"}))
+    assert len(names) == len(set(names))
+    assert unset.asked == set(names)
+    assert every.asked | files.asked == set(names)
+
+
+def test_every_setting_is_explained() -> None:
+    """The README table is made of it."""
+    assert all(setting.about.endswith((".", "quotes only.")) for setting in SETTINGS)
+
+
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other variables play no part."""
+    monkeypatch.setenv("MEIGEN_RATE_LIMIT", "7")
+    assert load().rate_limit == 7
+
+
+@pytest.mark.parametrize(
+    "value", [None, "", "  ", "${user_config.x}", " ${user_config.a_b} ", "${X}"]
+)
+def test_what_is_unset_has_its_default(value: str | None) -> None:
+    """A placeholder that a bundle host left in place counts as unset, in every variable."""
+    environment = {} if value is None else {setting.name: value for setting in SETTINGS}
+    assert facts(load(environment)) == DEFAULTS
+
+
+HERE = Path.cwd()
+GOOD: list[tuple[str, str, str, Any]] = [
+    ("MEIGEN_API_TOKEN", TOKEN, "token", TOKEN),
+    ("MEIGEN_API_TOKEN", f" {TOKEN}\n", "token", TOKEN),
+    ("MEIGEN_BASE_URL", "https://api.example", "base_url", "https://api.example"),
+    ("MEIGEN_BASE_URL", "https://api.example/", "base_url", "https://api.example"),
+    ("MEIGEN_BASE_URL", "HTTPS://API.Example:443//", "base_url", "https://api.example"),
+    ("MEIGEN_BASE_URL", "https://api.example:8443", "base_url", "https://api.example:8443"),
+    ("MEIGEN_BASE_URL", "http://127.0.0.1:8000", "base_url", "http://127.0.0.1:8000"),
+    ("MEIGEN_BASE_URL", "http://127.9.9.9:80/", "base_url", "http://127.9.9.9"),
+    ("MEIGEN_BASE_URL", "http://localhost:8000/", "base_url", "http://localhost:8000"),
+    ("MEIGEN_BASE_URL", "http://[::1]:8000", "base_url", "http://[::1]:8000"),
+    ("MEIGEN_BASE_URL", "https://[2606:0:0::1]", "base_url", "https://[2606::1]"),
+    ("MEIGEN_UPLOAD_URL", "https://up.example/", "upload_url", "https://up.example"),
+    ("MEIGEN_DATA_DIR", "/srv/meigen", "data_dir", Path("/srv/meigen").absolute()),
+    ("MEIGEN_DATA_DIR", "rel/ative", "data_dir", HERE / "rel" / "ative"),
+    ("MEIGEN_DATA_DIR", "~/meigen", "data_dir", Path.home() / "meigen"),
+    ("MEIGEN_OUTPUT_DIR", "~/Bilder", "output_dir", Path.home() / "Bilder"),
+    ("MEIGEN_OUTPUT_DIR", "off", "output_dir", None),
+    ("MEIGEN_OUTPUT_DIR", " OFF ", "output_dir", None),
+    ("MEIGEN_REFERENCE_DIRS", "a", "reference_dirs", (HERE / "a",)),
+    (
+        "MEIGEN_REFERENCE_DIRS",
+        os.pathsep.join(["a", " ~/b ", "", "a b"]),
+        "reference_dirs",
+        (HERE / "a", Path.home() / "b", HERE / "a b"),
+    ),
+    ("MEIGEN_MAX_CREDITS_PER_GENERATION", "0", "max_per_generation", Decimal(0)),
+    ("MEIGEN_MAX_CREDITS_PER_GENERATION", "12.5", "max_per_generation", Decimal("12.5")),
+    ("MEIGEN_MAX_CREDITS_PER_DAY", "0", "max_per_day", Decimal(0)),
+    ("MEIGEN_MAX_CREDITS_PER_DAY", "999999999999", "max_per_day", Decimal(999999999999)),
+    ("MEIGEN_CONFIRM_ABOVE", "0", "confirm_above", Decimal(0)),
+    ("MEIGEN_CONFIRM_ABOVE", ".5", "confirm_above", Decimal("0.5")),
+    ("MEIGEN_CONFIRM_ABOVE", "off", "confirm_above", None),
+    ("MEIGEN_CONFIRM_ABOVE", "Off", "confirm_above", None),
+    ("MEIGEN_MODELS", "veo-3.1", "models", ("veo-3.1",)),
+    ("MEIGEN_MODELS", " a, ,b ,", "models", ("a", "b")),
+    ("MEIGEN_RATE_LIMIT", "1", "rate_limit", 1),
+    ("MEIGEN_RATE_LIMIT", "100000", "rate_limit", 100_000),
+    ("MEIGEN_RATE_LIMIT", "12.0", "rate_limit", 12),
+    ("MEIGEN_POLL_INTERVAL", "0.05", "poll_interval", 0.05),
+    ("MEIGEN_POLL_INTERVAL", "60", "poll_interval", 60.0),
+    ("MEIGEN_POLL_INTERVAL", "2.5", "poll_interval", 2.5),
+    ("MEIGEN_HTTP_TOKEN", "letmein", "http_token", "letmein"),
+    ("MEIGEN_LOG_LEVEL", "debug", "log_level", "debug"),
+    ("MEIGEN_LOG_LEVEL", "INFO", "log_level", "info"),
+    ("MEIGEN_LOG_LEVEL", "warning", "log_level", "warning"),
+    ("MEIGEN_LOG_LEVEL", "error", "log_level", "error"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "field", "read"), GOOD)
+def test_a_good_value_is_read(name: str, value: str, field: str, read: Any) -> None:
+    """And nothing else changes."""
+    assert facts(load({name: value})) == DEFAULTS | {field: read}
+
+
+BAD: list[tuple[str, str, str]] = [
+    *(
+        ("MEIGEN_BASE_URL", url, ORIGIN)
+        for url in (
+            "www.meigen.ai",
+            "http://www.meigen.ai",
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "https://www.meigen.ai/api",
+            "https://www.meigen.ai?x=1",
+            "https://www.meigen.ai#x",
+            "https://www.meigen.ai:99999",
+            "https://www.meigen.ai:0",
+            "https://www.meigen.ai:x",
+            "https://",
+            "https://exa mple",
+            "https://exämple.de",
+            "https://a..b",
+            "https://[::1",
+            "https://[::1]x",
+            "https://[:::]",
+            "https://[1.2.3.4]",
+            "ftp://www.meigen.ai",
+            "file:///etc/passwd",
+        )
+    ),
+    ("MEIGEN_UPLOAD_URL", "http://gen.meigen.ai", ORIGIN),
+    ("MEIGEN_DATA_DIR", "~nobody-has-this-name/x", "a path on this machine"),
+    ("MEIGEN_OUTPUT_DIR", "~nobody-has-this-name/x", "a path on this machine"),
+    *(
+        (f"MEIGEN_MAX_CREDITS_PER_{what}", value, CREDITS)
+        for what in ("GENERATION", "DAY")
+        for value in ("-1", "many", "NaN", "inf", "1e999999", "1_000", "0x10", "1,5", ".", "٣")
+    ),
+    ("MEIGEN_CONFIRM_ABOVE", "-0.1", f"{CREDITS}, or off"),
+    ("MEIGEN_CONFIRM_ABOVE", "never", f"{CREDITS}, or off"),
+    *(
+        ("MEIGEN_RATE_LIMIT", value, "a whole number from 1 to 100000")
+        for value in ("0", "100001", "1.5", "-1", "x", "inf")
+    ),
+    *(
+        ("MEIGEN_POLL_INTERVAL", value, "a number from 0.05 to 60")
+        for value in ("0.04", "60.1", "0", "-1", "x", "nan")
+    ),
+    ("MEIGEN_LOG_LEVEL", "trace", "debug, info, warning or error"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "allowed"), BAD)
+def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str, allowed: str) -> None:
+    """Its default stands in for it."""
+    problem = f'{name} is "{value}"; allowed: {allowed}.'
+    assert facts(load({name: value})) == DEFAULTS | {"problems": (problem,)}
+
+
+def test_a_bad_folder_of_many_is_named_alone() -> None:
+    """The others count."""
+    found = load({"MEIGEN_REFERENCE_DIRS": os.pathsep.join(["a", "~nobody-has-this-name/x"])})
+    problem = 'MEIGEN_REFERENCE_DIRS is "~nobody-has-this-name/x"; allowed: a path on this machine.'
+    assert facts(found) == DEFAULTS | {"reference_dirs": (HERE / "a",), "problems": (problem,)}
+
+
+def test_all_problems_are_told_at_once() -> None:
+    """In the order of the settings."""
+    found = load(
+        {
+            "MEIGEN_API_TOKEN": "two words",
+            "MEIGEN_BASE_URL": "x",
+            "MEIGEN_MAX_CREDITS_PER_DAY": "x",
+            "MEIGEN_LOG_LEVEL": "x",
+        }
+    )
+    assert sorted(problem.split()[0] for problem in found.problems) == [
+        "MEIGEN_API_TOKEN",
+        "MEIGEN_BASE_URL",
+        "MEIGEN_LOG_LEVEL",
+        "MEIGEN_MAX_CREDITS_PER_DAY",
+    ]
+
+
+# --- tokens -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["MEIGEN_API_TOKEN", "MEIGEN_HTTP_TOKEN"])
+@pytest.mark.parametrize("value", ["meigen_sk_two words", "meigen_sk_ünicode", "meigen_sk_\x07"])
+def test_a_token_with_other_characters_is_refused_and_not_shown(name: str, value: str) -> None:
+    """It could not be sent in a header."""
+    problem = f"{name} has characters that no token has; paste the token again."
+    assert facts(load({name: value})) == DEFAULTS | {"problems": (problem,)}
+
+
+@pytest.mark.parametrize("written", [TOKEN, f"{TOKEN}\n", f"  {TOKEN}\r\n\r\n", f"\ufeff{TOKEN}"])
+def test_a_token_can_come_from_a_file(written: str, tmp_path: Path) -> None:
+    """With the line ends and the mark that editors leave."""
+    file = tmp_path / "token"
+    file.write_text(written, encoding="utf-8")
+    assert facts(load({"MEIGEN_API_TOKEN_FILE": str(file)})) == DEFAULTS | {"token": TOKEN}
+
+
+def test_a_token_wins_over_a_file() -> None:
+    """Which is then not read."""
+    found = load({"MEIGEN_API_TOKEN": TOKEN, "MEIGEN_API_TOKEN_FILE": "/nowhere"})
+    assert facts(found) == DEFAULTS | {"token": TOKEN}
+
+
+@pytest.mark.parametrize("written", [None, b"", b" \n", b"\xff\xfem\0e\0"])
+def test_a_file_without_a_token_is_named(written: bytes | None, tmp_path: Path) -> None:
+    """Absent, empty, or not text."""
+    file = tmp_path / "token"
+    if written is not None:
+        file.write_bytes(written)
+    problem = f'MEIGEN_API_TOKEN_FILE is "{file}"; allowed: a readable text file with the token.'
+    assert facts(load({"MEIGEN_API_TOKEN_FILE": str(file)})) == DEFAULTS | {"problems": (problem,)}
+
+
+def test_a_file_with_more_than_a_token_is_refused_and_not_shown(tmp_path: Path) -> None:
+    """Two lines are no token."""
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n{TOKEN}\n", encoding="utf-8")
+    problem = "MEIGEN_API_TOKEN_FILE has characters that no token has; paste the token again."
+    assert facts(load({"MEIGEN_API_TOKEN_FILE": str(file)})) == DEFAULTS | {"problems": (problem,)}
+
+
+def test_a_token_in_the_wrong_variable_is_not_shown() -> None:
+    """People paste it anywhere, also into a URL."""
+    for setting in SETTINGS:
+        found = load({setting.name: TOKEN})
+        assert TOKEN not in "".join(found.problems)
+    for url in (f"https://{TOKEN}@www.meigen.ai", f"https://me:{TOKEN}@www.meigen.ai:x"):
+        assert load({"MEIGEN_BASE_URL": url}).problems == (
+            f'MEIGEN_BASE_URL is "https://***@www.meigen.ai{":x" if url.endswith("x") else ""}";'
+            f" allowed: {ORIGIN}.",
+        )
+
+
+@pytest.mark.parametrize("user", ["me:pa55", ":pa55", "pa55", "pa55:"])
+def test_a_password_in_an_origin_is_refused_and_not_shown(user: str) -> None:
+    """An origin has none."""
+    problem = f'MEIGEN_BASE_URL is "https://***@www.meigen.ai"; allowed: {ORIGIN}.'
+    found = load({"MEIGEN_BASE_URL": f"https://{user}@www.meigen.ai"})
+    assert facts(found) == DEFAULTS | {"problems": (problem,)}
+
+
+def test_settings_do_not_show_their_tokens() -> None:
+    """In no rendering that a log could hold."""
+    found = load({"MEIGEN_API_TOKEN": TOKEN, "MEIGEN_HTTP_TOKEN": TOKEN})
+    assert (found.token, found.http_token) == (TOKEN, TOKEN)
+    assert TOKEN not in f"{found!r} {found} {[found]}"
+
+
+def test_what_is_set_can_be_shown() -> None:
+    """A secret by its length only, wherever it stands."""
+    environment = {
+        "MEIGEN_API_TOKEN": TOKEN,
+        "MEIGEN_HTTP_TOKEN": "letmein",
+        "MEIGEN_API_TOKEN_FILE": TOKEN,
+        "MEIGEN_BASE_URL": "https://me:pa55@www.meigen.ai",
+        "MEIGEN_MODELS": " veo-3.1 ",
+        "MEIGEN_DATA_DIR": "${user_config.folder}",
+        "MEIGEN_SOMETHING": "else",
+    }
+    assert shown(environment) == {
+        "MEIGEN_API_TOKEN": "set, 42 characters",
+        "MEIGEN_HTTP_TOKEN": "set, 7 characters",
+        "MEIGEN_API_TOKEN_FILE": "***",
+        "MEIGEN_BASE_URL": "https://***@www.meigen.ai",
+        "MEIGEN_MODELS": "veo-3.1",
+    }
+
+
+def test_what_leads_to_the_network_can_be_shown() -> None:
+    """Without the passwords, also those with the signs of a URL in them."""
+    environment = {
+        "HTTPS_PROXY": "http://me:p@ss@proxy.example:8080",
+        "all_proxy": "me:pa55@proxy.example",
+        "NO_PROXY": "localhost",
+        "SSL_CERT_FILE": "/etc/ca.pem",
+        "HTTP_PROXY": "",
+        "PATH": "/bin",
+    }
+    assert network(environment) == {
+        "HTTPS_PROXY": "http://***@proxy.example:8080",
+        "NO_PROXY": "localhost",
+        "SSL_CERT_FILE": "/etc/ca.pem",
+        "all_proxy": "***@proxy.example",
+    }
+
+
+# --- origins ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("https://127.0.0.1", True),
+        ("http://[::1]", True),
+        ("http://LOCALHOST", True),
+        ("http://127.0.0.1.example", False),
+        ("http://localhost.example", False),
+        ("http://0.0.0.0", False),
+        ("https://www.meigen.ai", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_by_the_literal_host(url: str, loopback: bool) -> None:
+    """Nothing is resolved."""
+    assert is_loopback(url) is loopback
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "https://localhost:8000"])
+def test_an_own_origin_is_a_loopback_one(url: str) -> None:
+    """The real API's is not one."""
+    assert load({"MEIGEN_BASE_URL": url}).own_origin == url
+    assert load({}).own_origin is None
+
+
+@UNHURRIED
+@given(text=st.text(max_size=30), scheme=st.sampled_from(["", "https://", "http://127.0.0.1"]))
+def test_any_origin_that_is_taken_can_be_connected_to(text: str, scheme: str) -> None:
+    """An origin, or the default and a problem; never an exception."""
+    found = load({"MEIGEN_BASE_URL": scheme + text})
+    url = httpx.URL(f"{found.base_url}/api")
+    assert (url.scheme, url.path, url.userinfo) == (found.base_url.partition(":")[0], "/api", b"")
+    assert found.base_url == DEFAULTS["base_url"] or not found.problems
+
+
+@UNHURRIED
+@given(value=st.text(max_size=20), name=st.sampled_from([setting.name for setting in SETTINGS]))
+def test_any_text_is_a_value_or_a_problem(value: str, name: str) -> None:
+    """Never an exception."""
+    assert len(load({name: value}).problems) <= 1

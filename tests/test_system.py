@@ -1,0 +1,279 @@
+"""What the operating system is asked for: privacy, locks that die with their process, signals."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from types import SimpleNamespace
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+from meigen_mcp import system
+from meigen_mcp.system import Lock, private_file, private_folder, secret, termination
+
+posix = pytest.mark.skipif(system.WINDOWS, reason="modes and signals of POSIX")
+
+
+def mode(path: Path) -> int:
+    """Return who may do what."""
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- private files ----------------------------------------------------------------------------
+
+
+@posix
+def test_what_is_made_is_for_the_user_alone(tmp_path: Path) -> None:
+    """Whatever the umask says."""
+    before = os.umask(0)
+    try:
+        private_folder(tmp_path / "a" / "b")
+        private_file(tmp_path / "a" / "b" / "file")
+        secret(tmp_path / "a" / "b" / "key")
+    finally:
+        os.umask(before)
+    made = ("a/b", "a/b/file", "a/b/key")
+    assert [mode(tmp_path / name) for name in made] == [0o700, 0o600, 0o600]
+
+
+@posix
+def test_a_file_that_others_could_read_is_made_private_and_kept(tmp_path: Path) -> None:
+    """A folder that the person chose keeps its mode."""
+    folder, file = tmp_path / "folder", tmp_path / "folder" / "file"
+    folder.mkdir()
+    folder.chmod(0o755)
+    file.write_text("kept")
+    file.chmod(0o644)
+    private_folder(folder)
+    private_file(file)
+    assert (mode(folder), mode(file), file.read_text()) == (0o755, 0o600, "kept")
+
+
+def test_a_file_system_without_modes_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some mounts refuse to change them."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    file = tmp_path / "file"
+    file.write_text("kept")
+    file.chmod(0o644)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    private_file(file)
+    assert file.read_text() == "kept"
+
+
+# --- the secret -------------------------------------------------------------------------------
+
+
+def test_a_secret_is_made_once(tmp_path: Path) -> None:
+    """32 bytes, the same ever after, and another one elsewhere."""
+    first, again, other = secret(tmp_path / "a"), secret(tmp_path / "a"), secret(tmp_path / "b")
+    assert (len(first), first == again, first == other) == (32, True, False)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "a", tmp_path / "b"]
+
+
+def test_many_at_once_agree_on_a_secret(tmp_path: Path) -> None:
+    """Nobody sees half of one."""
+    start = Barrier(20)
+
+    def ask(name: str) -> bytes:
+        start.wait()
+        return secret(tmp_path / name)
+
+    with ThreadPoolExecutor(20) as threads:
+        for name in ("a", "b", "c", "d", "e"):
+            found = set(threads.map(ask, [name] * 20))
+            assert found == {(tmp_path / name).read_bytes()}
+            assert [len(one) for one in found] == [32]
+
+
+@pytest.mark.parametrize("left", [b"", b"half"])
+def test_a_secret_whose_writer_died_is_made_anew(left: bytes, tmp_path: Path) -> None:
+    """Nobody was given the half of it."""
+    (tmp_path / "key").write_bytes(left)
+    made = secret(tmp_path / "key")
+    assert (len(made), (tmp_path / "key").read_bytes()) == (32, made)
+
+
+# --- locks ------------------------------------------------------------------------------------
+
+
+def test_a_lock_is_taken_by_one(tmp_path: Path) -> None:
+    """And by the next one when it is given back; its file goes."""
+    path = tmp_path / "lock"
+    first = Lock.take(path)
+    assert first is not None
+    assert Lock.take(path) is None
+    first.release()
+    assert not path.exists()
+    second = Lock.take(path)
+    assert second is not None
+    second.release()
+
+
+def test_a_lock_goes_without_its_file(tmp_path: Path) -> None:
+    """Somebody may have tidied up."""
+    lock = Lock.take(tmp_path / "lock")
+    assert lock is not None
+    lock.path.unlink()
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from meigen_mcp.system import Lock
+lock = Lock.take(Path(sys.argv[1]))
+print("taken" if lock else "not taken", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    """Even when that is killed."""
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        said, while_alive = holder.stdout.readline(), Lock.take(path)
+        holder.kill()
+    lock = Lock.take(path)
+    assert (said, while_alive, lock is None) == ("taken\n", None, False)
+    assert lock is not None
+    lock.release()
+
+
+# --- the Windows side -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, int]]:
+    """Make this machine Windows, with a stand-in for its locks, and return what is locked."""
+    calls: list[tuple[str, int, int]] = []
+    held: dict[int, int] = {}  # inode to descriptor
+
+    def locking(descriptor: int, how: str, count: int) -> None:
+        calls.append((how, os.lseek(descriptor, 0, os.SEEK_CUR), count))
+        holder = held.get(os.fstat(descriptor).st_ino)
+        if holder is not None:
+            raise PermissionError
+        held[os.fstat(descriptor).st_ino] = descriptor
+
+    def close(descriptor: int, really: object = os.close) -> None:
+        for inode in [inode for inode, holder in held.items() if holder == descriptor]:
+            del held[inode]
+        assert callable(really)
+        really(descriptor)
+
+    stand_in = SimpleNamespace(locking=locking, LK_LOCK="wait", LK_NBLCK="now")
+    monkeypatch.setitem(sys.modules, "msvcrt", stand_in)
+    monkeypatch.setattr(os, "close", close)
+    monkeypatch.setattr(system, "WINDOWS", True)
+    return calls
+
+
+def test_on_windows_a_lock_is_taken_by_one(
+    windows: list[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    """It locks a byte behind the end of the file, without waiting."""
+    path = tmp_path / "lock"
+    first = Lock.take(path)
+    second = Lock.take(path)
+    assert first is not None
+    first.release()
+    assert (second, path.exists()) == (None, False)
+    again = Lock.take(path)
+    assert again is not None
+    again.release()
+    assert windows == [("now", 2**20, 1)] * 3
+
+
+def test_on_windows_a_file_that_is_open_elsewhere_stays(
+    windows: list[tuple[str, int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else is looking at it; the lock is given back all the same."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    lock = Lock.take(tmp_path / "lock")
+    assert lock is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        lock.release()
+    again = Lock.take(tmp_path / "lock")
+    assert again is not None
+    again.release()
+    assert len(windows) == 2
+
+
+def test_on_windows_a_secret_is_made_once(
+    windows: list[tuple[str, int, int]], tmp_path: Path
+) -> None:
+    """It waits for whoever is making it."""
+    private_folder(tmp_path / "data")
+    first, again = secret(tmp_path / "data" / "key"), secret(tmp_path / "data" / "key")
+    assert (len(first), first == again) == (32, True)
+    assert windows == [("wait", 2**20, 1)] * 2
+
+
+# --- signals ----------------------------------------------------------------------------------
+
+
+async def asked_by(number: signal.Signals) -> bool:
+    """Wait for the end, ask for it as soon as somebody listens, and say that it came."""
+    before = signal.getsignal(number)
+    async with anyio.create_task_group() as group:
+        group.start_soon(termination)
+        while signal.getsignal(number) is before:
+            await checkpoint()
+        os.kill(os.getpid(), number)
+    return True
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_the_waiting(number: signal.Signals) -> None:
+    """The process itself goes on, to tidy up."""
+    assert await asked_by(number)
+
+
+@posix
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_on_windows_a_signal_is_looked_for(
+    number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It interrupts nothing there; the handlers are then as before."""
+    monkeypatch.setattr(system, "WINDOWS", True)
+    monkeypatch.setattr(system, "LOOK_EVERY", 0.001)
+    before = signal.getsignal(number)
+    assert await asked_by(number)
+    assert signal.getsignal(number) is before
+
+
+async def test_on_windows_a_cancelled_wait_leaves_the_handlers_as_they_were(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C works again in whatever comes next."""
+    monkeypatch.setattr(system, "WINDOWS", True)
+    before = signal.getsignal(signal.SIGINT)
+    async with anyio.create_task_group() as group:
+        group.start_soon(termination)
+        await checkpoint()
+        during = signal.getsignal(signal.SIGINT)
+        group.cancel_scope.cancel()
+    assert (during is before, signal.getsignal(signal.SIGINT) is before) == (False, True)
