@@ -1,14 +1,13 @@
 """The composition root: the only place where concrete things meet."""
 
-import contextlib
 import hashlib
 import hmac
 import logging
-import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
 
 import anyio
 import httpx
@@ -24,9 +23,11 @@ from meigen_mcp.poller import Poller
 from meigen_mcp.server import StudioServer, build
 from meigen_mcp.service import Service
 from meigen_mcp.settings import Settings
-from meigen_mcp.system import termination
 
 log = logging.getLogger(__name__)
+
+CLOSING = 0.3
+"""Seconds in which waiting calls may answer before the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,17 +42,68 @@ class App:
         """Let waiting calls answer and streams end, and give both a moment to be written."""
         self.service.close()
         self.live.listen.close()
+        with anyio.move_on_after(CLOSING):
+            await self.server.at_rest()
         await anyio.sleep(0.05)
 
 
 def account_of(settings: Settings, database: Database) -> str:
-    """Return the name of the account in the ledger: API origin and keyed hash of the token."""
-    try:
-        key = database.secret()
-    except LedgerUnavailable:
-        key = b""  # nothing can be written down then, so the name is never used
+    """Return the name of the account in the ledger: API origin and keyed hash of the token.
+
+    Raises:
+        LedgerUnavailable: the key cannot be had.
+    """
+    key = database.secret()
     token = (settings.token or "").encode()
     return f"{settings.base_url} {hmac.new(key, token, hashlib.sha256).hexdigest()[:16]}"
+
+
+class Keyless(Database):
+    """A ledger whose account names have no key: what it held, no later start would find again.
+
+    It stays unavailable while this process lives, even if its folder is mended meanwhile.
+    """
+
+    def __init__(self, folder: Path, error: LedgerUnavailable) -> None:
+        super().__init__(folder)
+        self._error = error.message
+
+    def _open(self) -> NoReturn:
+        raise LedgerUnavailable(f"{self._error} Restart this server when that is mended.")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What stands under a server, and under the commands that need no server."""
+
+    account: str
+    ledger: Ledger
+    api: Api
+    media: Media
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+) -> AsyncIterator[Parts]:
+    """Open the ledger and the API of an account, and close them again.
+
+    Args:
+        settings: what the environment says.
+        transport: what carries requests to the API; by default the network.
+    """
+    database = Database(settings.data_dir)
+    try:
+        account = account_of(settings, database)
+    except LedgerUnavailable as error:
+        database, account = Keyless(settings.data_dir, error), ""
+    api = Api(settings, transport)
+    try:
+        yield Parts(account, Ledger(database), api, Media(api, settings.output_dir))
+    finally:
+        with anyio.CancelScope(shield=True):
+            await api.close()
+        database.close()
 
 
 @asynccontextmanager
@@ -64,70 +116,28 @@ async def running(
         settings: what the environment says.
         transport: what carries requests to the API; by default the network.
     """
-    database = Database(settings.data_dir)
-    account = account_of(settings, database)
-    ledger = Ledger(database)
-    api = Api(settings, transport)
-    catalogue = LiveCatalogue(settings, ledger, lambda: api)
-    catalogue.load()
-    service = Service(settings, account, ledger, catalogue)
-    media = Media(api, settings.output_dir)
-    live = Live(service)
-    poller = Poller(
-        ledger,
-        api,
-        media,
-        account,
-        interval=settings.poll_interval,
-        rate_limit=settings.rate_limit,
-    )
-    for problem in (*settings.problems, media.problem()):
-        if problem:
-            log.warning("%s", problem)
-    try:
+    async with opened(settings, transport) as parts:
+        catalogue = LiveCatalogue(settings, parts.ledger, lambda: parts.api)
+        catalogue.load()
+        service = Service(settings, parts.account, parts.ledger, catalogue)
+        live = Live(service)
+        poller = Poller(
+            parts.ledger,
+            parts.api,
+            parts.media,
+            parts.account,
+            interval=settings.poll_interval,
+            rate_limit=settings.rate_limit,
+        )
+        for problem in (*settings.problems, parts.media.problem()):
+            if problem:
+                log.warning("%s", problem)
         async with anyio.create_task_group() as group:
             group.start_soon(poller.run)
             group.start_soon(catalogue.run)
             group.start_soon(live.run)
-            yield App(build(service, media, live), service, live)
+            yield App(build(service, parts.media, live), service, live)
             group.cancel_scope.cancel()
-    finally:
-        with anyio.CancelScope(shield=True):
-            await api.close()
-        database.close()
-
-
-async def serve_stdio(settings: Settings) -> None:
-    """Serve one client over stdin and stdout until it is gone or the process is asked to end.
-
-    Never returns: the SDK's reader thread cannot be cancelled, so the process ends here.
-    """
-    from mcp.server.stdio import stdio_server
-
-    async with stdio_server() as (read, write):
-        with contextlib.suppress(BrokenPipeError, anyio.BrokenResourceError):
-            async with running(settings) as app, anyio.create_task_group() as group:
-
-                async def end_on_signal() -> None:
-                    await termination()
-                    await app.close()
-                    group.cancel_scope.cancel()
-
-                group.start_soon(end_on_signal)
-                options = app.server.create_initialization_options()
-                await app.server.run(read, write, options)
-                group.cancel_scope.cancel()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stderr.flush()
-        os._exit(0)
-
-
-async def serve_stdio_on_sandbox(settings: Settings) -> None:
-    """Serve over stdio with an API emulator of our own in this process; never returns."""
-    from meigen_mcp.sandbox.running import running as sandbox
-
-    async with sandbox() as origin:
-        await serve_stdio(on_sandbox(settings, origin))
 
 
 SANDBOX_TOKEN = "meigen_sk_" + "sandbox0" * 4

@@ -6,8 +6,9 @@ from typing import Any
 import anyio
 import mcp_types as t
 from mcp.server.context import ServerRequestContext
-from mcp.shared.exceptions import NoBackChannelError
+from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
 
 from meigen_mcp.budget import Question, Verdict
 from meigen_mcp.generation import Generation
@@ -57,15 +58,19 @@ class Caller:
                         question.message, _FORM, related_request_id=self._ctx.request_id
                     )
                 )
-            except NoBackChannelError:
-                return "cannot ask"
+            except MCPError:
+                return "cannot ask"  # the client says that it can, and then that it cannot
+            except ValidationError:
+                return "declined"
         return "no answer"
 
     async def report(self, job: Generation, elapsed: float) -> None:
         """Send progress; a client that does not read it is not waited for."""
-        words = f"{job.status}, {elapsed:.0f} s of about {job.expected_seconds:.0f} s"
+        expected = job.expected_seconds
+        words = f"{job.status}, {elapsed:.0f} s of about {expected:.0f} s"
+        total = expected if elapsed < expected else None
         with anyio.move_on_after(1):
-            await self._ctx.session.report_progress(elapsed, job.expected_seconds, words)
+            await self._ctx.session.report_progress(elapsed, total, words)
 
 
 _FORM: dict[str, Any] = {
@@ -76,7 +81,8 @@ _FORM: dict[str, Any] = {
 
 
 def _verdict(answer: Any) -> Verdict:
-    agreed = answer.action == "accept" and (answer.content or {}).get("approve") is True
+    accepted = isinstance(answer, t.ElicitResult) and answer.action == "accept"
+    agreed = accepted and (answer.content or {}).get("approve") is True
     return "approved" if agreed else "declined"
 
 

@@ -5,10 +5,12 @@ their session. The ledger says what changed, whichever process changed it. A cli
 reading slows nobody: each has its own sender and a backlog that only remembers what changed.
 """
 
+import json
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
+from urllib.parse import unquote
 
 import anyio
 import mcp_types as t
@@ -18,6 +20,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
     ListenHandler,
+    PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
     ServerEvent,
@@ -29,22 +32,28 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.service import Service
-from meigen_mcp.views import MODELS, RECORDS, record_uri
+from meigen_mcp.views import MODELS, RECORDS, generation, record_uri
 
 log = logging.getLogger(__name__)
 Context = ServerRequestContext[Any, Any]
 
 WATCH_EVERY = 10.0
+TRY_AGAIN_AFTER = 5.0
 
 
 class Live(InMemorySubscriptionBus):
-    """The bus of one server: publishes what changes, and keeps subscribed records watched."""
+    """The bus of one server: publishes what changes, and keeps subscribed records watched.
+
+    Attributes:
+        subscribed: how many clients follow each resource.
+    """
 
     def __init__(self, service: Service) -> None:
         super().__init__()
         self._service = service
         self._peers: dict[int, _Peer] = {}
-        self._subscribed: Counter[str] = Counter()
+        self.subscribed: Counter[str] = Counter()
+        self._told: dict[str, tuple[int, tuple[str, str, int]]] = {}  # the record, its entries
         self._group: TaskGroup | None = None
         self.listen = _Listen(self)
 
@@ -68,66 +77,75 @@ class Live(InMemorySubscriptionBus):
     # --- what changes ---------------------------------------------------------------------------
 
     async def _records(self) -> None:
-        media_of: dict[str, int] = {}
         while True:
             try:
                 async for jobs in self._service.ledger.changes(self._service.account):
                     for job in jobs:
-                        await self._announce(job, media_of)
+                        await self._announce(job)
             except LedgerUnavailable:
-                await anyio.sleep(5)
+                await anyio.sleep(TRY_AGAIN_AFTER)
+            except Exception:
+                log.exception("announcing failed")
+                await anyio.sleep(TRY_AGAIN_AFTER)
 
-    async def _announce(self, job: Generation, media_of: dict[str, int]) -> None:
-        for name in dict.fromkeys((job.request_id, job.name)):
-            await self.publish(ResourceUpdated(uri=record_uri(name)))
-        if media_of.get(job.request_id) != len(job.media_urls):
-            media_of[job.request_id] = len(job.media_urls)
+    async def _announce(self, job: Generation) -> None:
+        """Announce what a client would read differently; a look alone changes nothing."""
+        record = hash(json.dumps(generation(job, job.created_at)))
+        entries = (job.name, job.status, len(job.media_urls))
+        told = self._told.get(job.request_id, (None, None))
+        self._told[job.request_id] = (record, entries)
+        if record != told[0]:
+            for name in dict.fromkeys((job.request_id, job.name)):
+                await self.publish(ResourceUpdated(uri=record_uri(name)))
+        if entries != told[1]:
             await self.publish(ResourceUpdated(uri=RECORDS))
             await self.publish(ResourcesListChanged())
-        if job.terminal:
-            media_of.pop(job.request_id, None)
 
     async def _catalogue(self) -> None:
+        catalogue = self._service.catalogue
         while True:
-            await self._service.catalogue.change()
+            known = catalogue.current.digest
+            await catalogue.change(known)
             await self.publish(ToolsListChanged())
-            await self.publish(ResourceUpdated(uri=MODELS))
+            await self.publish(PromptsListChanged())
+            for uri in [MODELS, *(u for u in self.subscribed if u.startswith(f"{MODELS}/"))]:
+                await self.publish(ResourceUpdated(uri=uri))
 
     # --- who listens ----------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         """Have subscribed records looked at every interval, as long as they are subscribed to."""
         while True:
-            self._watch_now(self._subscribed)
+            self._watch_now(self.subscribed)
             await anyio.sleep(WATCH_EVERY)
 
     def _watch_now(self, uris: Iterable[str]) -> None:
         service = self._service
         now = service.clock()
-        for uri in list(uris):
-            name = uri.removeprefix(f"{RECORDS}/")
-            try:
+        try:
+            for uri in list(uris):
+                name = unquote(uri.removeprefix(f"{RECORDS}/"))
                 job = service.ledger.get(service.account, name) if name != uri else None
                 if job is not None and not job.terminal:
                     service.ledger.watch(job, now + 2 * WATCH_EVERY, now)
-            except LedgerUnavailable:
-                return
+        except LedgerUnavailable:
+            log.info("nothing can be watched: the ledger is unavailable")
 
     def subscribe_to(self, uris: Iterable[str]) -> None:
         """Note that a client follows these resources."""
         uris = list(uris)
-        self._subscribed.update(uris)
+        self.subscribed.update(uris)
         self._watch_now(uris)
 
     def unsubscribe_from(self, uris: Iterable[str]) -> None:
         """Note that a client no longer does."""
-        self._subscribed.subtract(uris)
-        self._subscribed += Counter()
+        self.subscribed.subtract(uris)
+        self.subscribed += Counter()
 
     # --- 2025 sessions --------------------------------------------------------------------------
 
     def _peer(self, ctx: Context) -> "_Peer | None":
-        connection: Connection = ctx.session._connection
+        connection: Connection = ctx.session._connection  # noqa: SLF001  # no public way
         if (
             ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS
             or not connection.has_standalone_channel
@@ -201,11 +219,9 @@ class _Peer:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self.uris: set[str] = set()
-        self._pending: dict[
-            ServerEvent, None
-        ] = {}  # one entry an event: bounded by what it follows
+        self._pending: dict[ServerEvent, None] = {}  # one entry an event: bounded
         self._wake = anyio.Event()
-        self._gone = False
+        self._scope = anyio.CancelScope()
 
     def offer(self, event: ServerEvent) -> None:
         if isinstance(event, ResourceUpdated) and event.uri not in self.uris:
@@ -214,21 +230,17 @@ class _Peer:
         self._wake.set()
 
     def close(self) -> None:
-        self._gone = True
-        self._wake.set()
+        self._scope.cancel()
 
     async def run(self) -> None:
-        while not self._gone:
-            await self._wake.wait()
-            self._wake = anyio.Event()
-            while self._pending and not self._gone:
-                event = next(iter(self._pending))
-                del self._pending[event]
-                try:
+        with self._scope:
+            while True:
+                await self._wake.wait()
+                self._wake = anyio.Event()
+                while self._pending:
+                    event = next(iter(self._pending))
+                    del self._pending[event]
                     await self._send(event)
-                except Exception:
-                    log.info("a session is gone")
-                    return
 
     async def _send(self, event: ServerEvent) -> None:
         match event:
@@ -237,5 +249,7 @@ class _Peer:
                     await self._connection.send_resource_updated(uri)
             case ResourcesListChanged():
                 await self._connection.send_resource_list_changed()
+            case PromptsListChanged():
+                await self._connection.send_prompt_list_changed()
             case ToolsListChanged():
                 await self._connection.send_tool_list_changed()

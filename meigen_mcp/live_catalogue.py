@@ -4,6 +4,7 @@ The live list is kept in the ledger, so a start needs no network, and is fetched
 """
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -16,6 +17,8 @@ from meigen_mcp.catalogue import Catalogue
 from meigen_mcp.errors import ApiError, LedgerUnavailable
 from meigen_mcp.ledger import Ledger
 from meigen_mcp.settings import Settings
+
+log = logging.getLogger(__name__)
 
 FRESH_FOR = 300.0
 """Seconds for which the API's own documentation lets a models body be cached."""
@@ -50,15 +53,20 @@ class LiveCatalogue:
         with contextlib.suppress(LedgerUnavailable):
             note = self._ledger.note(self._note)
             if isinstance(note, dict):
-                self._fetched_at = float(note["at"])
                 self._lay(note["body"])
+                self._fetched_at = float(note["at"])
 
     def _lay(self, body: object) -> bool:
-        rows = listing.read(body)
-        if rows is None:
-            return False
         before = self.current.digest
-        merged = catalogue.merge(catalogue.shipped(), rows, self.today())
+        try:
+            rows = listing.read(body)
+            if rows is None:
+                return False
+            merged = catalogue.merge(catalogue.shipped(), rows, self.today())
+        except Exception:
+            # What a server says of its models must not end this one.
+            log.exception("the live model list cannot be used")
+            return False
         self.current = merged.only(self._allowed)
         if self.current.digest != before:
             self._changed.set()
@@ -69,9 +77,10 @@ class LiveCatalogue:
         """Return the date by which prices count."""
         return datetime.fromtimestamp(self._clock(), UTC).date()
 
-    async def change(self) -> None:
-        """Wait until the catalogue changes."""
-        await self._changed.wait()
+    async def change(self, digest: str) -> None:
+        """Wait until the catalogue is another one than that of a digest."""
+        while self.current.digest == digest:
+            await self._changed.wait()
 
     async def refresh(self) -> bool:
         """Fetch the live list unless it is fresh; return whether it is fresh now."""
@@ -97,5 +106,9 @@ class LiveCatalogue:
     async def run(self) -> None:
         """Fetch for ever, in the background."""
         while True:
-            fresh = await self.refresh()
+            fresh = False
+            try:
+                fresh = await self.refresh()
+            except Exception:
+                log.exception("fetching the live model list failed")
             await anyio.sleep(FRESH_FOR if fresh else 60)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote as quoted
 
 from meigen_mcp import arguments as args
 from meigen_mcp.errors import MeigenError
@@ -26,12 +27,12 @@ MODELS = "meigen://models"
 
 def record_uri(name: str) -> str:
     """Return the URI of a record."""
-    return f"{RECORDS}/{name}"
+    return f"{RECORDS}/{quoted(name, safe='')}"
 
 
 def media_uri(name: str, index: int) -> str:
     """Return the URI of a medium; its index counts from 0."""
-    return f"{RECORDS}/{name}/media/{index}"
+    return f"{record_uri(name)}/media/{index}"
 
 
 def credits_json(amount: Decimal | None) -> int | float | None:
@@ -128,7 +129,7 @@ def _next(result: Outcome, now: float) -> str:
                 " yet. Do not start it again."
             )
         case "queued" if job.error is None:
-            start = "" if job.next_look is None else _starts(job, result.place, now)
+            start = _starts(result, now)
             words = f'Call check_status with requestId "{job.request_id}"{start}.'
         case "needs_approval":
             words = _ask_person(result)
@@ -141,9 +142,11 @@ def _next(result: Outcome, now: float) -> str:
     return words
 
 
-def _starts(job: Generation, place: int, now: float) -> str:
-    wait = max(0, round((job.next_look or now) - now))
-    line = f"{place} before it" if place else "next in line"
+def _starts(result: Outcome, now: float) -> str:
+    if result.starts_at is None or result.starts_at <= now:
+        return ""
+    line = f"{result.place} before it" if result.place else "next in line"
+    wait = round(result.starts_at - now)
     return f"; it waits for the submission limit, {line}, starts in about {wait} s"
 
 
@@ -161,12 +164,8 @@ def _ask_person(result: Outcome) -> str:
         balance = (
             f" Last known balance {result.balance[0].purchased:f} ({_time(result.balance[1])})."
         )
-    options = ""
-    if result.cheaper:
-        cheaper = [
-            f"{words} ({quote.credits:f})" for words, quote in result.cheaper if quote.credits
-        ]
-        options = f" Cheaper: {listed(cheaper)}."
+    cheaper = [f"{words} ({q.credits:f})" for words, q in result.cheaper if q.credits is not None]
+    options = f" Cheaper: {listed(cheaper)}." if cheaper else ""
     return (
         f"Ask the person: {price}.{balance}{options} If they agree, repeat the same call with"
         f' requestId "{result.job.request_id}" and maxCredits {ceiling}.'
@@ -206,26 +205,24 @@ def _fault(fault: Fault | None) -> Structure | None:
 
 def text(structure: Structure) -> str:
     """Write a generation's structure as lines for a model that sees no structure."""
-    status = structure["status"].replace("_", " ")
+    status = structure["status"]
     what = [structure.get("mediaType", ""), structure.get("modelId", "")]
     head = f"{status}: {' by '.join(w for w in what if w)}" if any(what) else status
     lines = [head + (f", {structure['aspectRatio']}" if "aspectRatio" in structure else "")]
-    if "error" in structure:
-        error = structure["error"]
-        retry = "retrying may help" if error["retryable"] else "retrying alone will not help"
-        lines.append(f"{error['code']}: {error['message']}")
-        lines.append(f"charged: {error['charged']}; {retry}")
+    lines += _error_lines(structure)
     for index, url in enumerate(structure.get("mediaUrls", ())):
         lines.append(f"media {index}: {url}")
     lines += [f"saved: {name}" for name in structure.get("files", ())]
     if "prompt" in structure:
         lines.append(f"prompt: {_cut(structure['prompt'])}")
     lines += _money_lines(structure)
-    if "elapsedSeconds" in structure:
-        lines.append(
-            f"created {structure['createdAt']}, elapsed {structure['elapsedSeconds']} s,"
-            f" expected {structure['expectedSeconds']} s"
-        )
+    times = {"created": "createdAt", "elapsed": "elapsedSeconds", "expected": "expectedSeconds"}
+    known = [
+        f"{word} {structure[name]}{' s' if name.endswith('Seconds') else ''}"
+        for word, name in times.items()
+        if name in structure
+    ]
+    lines += [", ".join(known)] if known else []
     for name in ("generationId", "requestId"):
         if name in structure:
             lines.append(f"{name}: {structure[name]}")
@@ -235,14 +232,25 @@ def text(structure: Structure) -> str:
     return "\n".join(lines)
 
 
+def _error_lines(structure: Structure) -> list[str]:
+    if "error" not in structure:
+        return []
+    error = structure["error"]
+    retry = "may help" if error["retryable"] else "alone will not help"
+    return [
+        f"{error['code']}: {error['message']}",
+        f"charged: {error['charged']}; retrying {retry}",
+    ]
+
+
 def _money_lines(structure: Structure) -> list[str]:
     lines = []
     if "quote" in structure:
         quote = structure["quote"]
         figure = f"{quote['credits']} credits, " if "credits" in quote else ""
-        lines.append(f"quote: {figure}{quote['kind'].replace('_', ' ')} ({quote['basis']})")
+        lines.append(f"quote: {figure}{quote['kind']} ({quote['basis']})")
     if "creditsUsed" in structure:
-        lines.append(f"charged: {structure['creditsUsed']} credits")
+        lines.append(f"used: {structure['creditsUsed']} credits")
     if "credits" in structure:
         balance = ", ".join(f"{name} {value}" for name, value in structure["credits"].items())
         lines.append(f"balance: {balance}")
@@ -288,15 +296,14 @@ def listing_text(structure: Structure) -> str:
     """Write the newest generations as lines."""
     lines = []
     for row in structure["generations"]:
-        name = row.get("generationId") or row["requestId"]
         cost = f", {row['creditsUsed']} credits" if "creditsUsed" in row else ""
         lines.append(
             f"{row['createdAt']} {row['status']} {row['mediaType']} by {row['modelId']}{cost}:"
-            f" {row['prompt']} [{name}]"
+            f" {row['prompt']}"
         )
-        lines += [f"  {url}" for url in row.get("mediaUrls", ())]
-        if "error" in row:
-            lines.append(f"  {row['error']['code']}: {row['error']['message']}")
+        names = [f"{name} {row[name]}" for name in ("generationId", "requestId") if name in row]
+        more = [*_error_lines(row), *row.get("mediaUrls", ()), ", ".join(names), row["resourceUri"]]
+        lines += [f"  {line}" for line in more]
     spent = (
         f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
         f" {structure['spentMonth']} in 30 days"

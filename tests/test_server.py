@@ -1,0 +1,437 @@
+"""What the server answers over MCP, in both protocol eras: tools, and the border of errors."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import jsonschema
+import mcp_types as t
+import pytest
+from mcp.shared.exceptions import MCPError
+from studio import MODES, Mode, Studio, make_settings, studio
+
+from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.settings import Settings
+
+PLANTED = "planted-secret-7f3a"
+LONG = "a lighthouse " * 30
+MANY_PROBLEMS = {"prompt": "a fox", "modelId": "veo-3.1", "duration": 5, "qualty": "high"}
+
+# name: tool, arguments, status, whether it is flagged as an error
+CALLS: dict[str, tuple[str, dict[str, Any], str, bool]] = {
+    "completed": ("generate_image", {"prompt": LONG}, "completed", False),
+    "processing": (
+        "generate_video",
+        {"prompt": "sandbox:stall", "modelId": "seedance-2-0", "duration": 5},
+        "processing",
+        False,
+    ),
+    "failed": ("generate_image", {"prompt": "sandbox:fail"}, "failed", True),
+    "parked": ("generate_image", {"prompt": "sandbox:no-credits"}, "queued", True),
+    "refused by the API": ("generate_image", {"prompt": "sandbox:refuse"}, "failed", True),
+    "refused here": ("generate_video", MANY_PROBLEMS, "refused", True),
+    "dry run": ("generate_image", {"prompt": "a fox", "dryRun": True}, "dry_run", False),
+    "not found": ("check_status", {"generationId": "nothing"}, "refused", True),
+}
+GENERATING = ("generate_image", "generate_video")
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    """Yield every number and string in a structure; yes and no are said in words."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from scalars(inner)
+    elif not isinstance(value, bool):
+        yield value
+
+
+def text_of(result: t.CallToolResult) -> str:
+    """Return the text block of a result."""
+    block = result.content[0]
+    assert isinstance(block, t.TextContent)
+    return block.text
+
+
+def posts(on: Studio) -> list[str]:
+    """Return the addresses that submissions were sent to."""
+    return [request.url.path for request in on.transport.requests if request.method == "POST"]
+
+
+# --- tools --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_four_tools_are_listed_with_true_annotations(
+    mode: Mode, settings: Settings, emulator: Emulator
+) -> None:
+    """Exactly the four; those that spend are not read-only."""
+    async with studio(settings, emulator, mode) as on:
+        tools = (await on.client.list_tools()).tools
+    read_only = {tool.name: tool.annotations and tool.annotations.read_only_hint for tool in tools}
+    assert read_only == {
+        "generate_image": False,
+        "generate_video": False,
+        "check_status": True,
+        "list_models": True,
+    }
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_result_says_the_same_as_structure_and_as_text(
+    mode: Mode, call: str, settings: Settings, emulator: Emulator
+) -> None:
+    """The structure matches the schema; every scalar of it is in the text, long prompts cut."""
+    tool, arguments, status, is_error = CALLS[call]
+    async with studio(settings, emulator, mode) as on:
+        schemas = {tool.name: tool.output_schema for tool in (await on.client.list_tools()).tools}
+        result = await on.client.call_tool(tool, arguments)
+    structure, text = dict(result.structured_content or {}), text_of(result)
+    jsonschema.validate(structure, schemas[tool] or {})
+    assert (structure["status"], bool(result.is_error)) == (status, is_error)
+    assert structure.pop("prompt", None) == arguments.get("prompt")
+    assert [value for value in scalars(structure) if str(value) not in text] == []
+    assert None not in list(scalars(structure))
+    shown = [line for line in text.splitlines() if line.startswith("prompt: ")]
+    assert all(len(line) <= len("prompt: ") + 120 for line in shown)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"limit": 2}], ids=str)
+@pytest.mark.parametrize("mode", MODES)
+async def test_the_newest_generations_are_rows_in_structure_and_text(
+    mode: Mode, arguments: dict[str, Any], settings: Settings, emulator: Emulator
+) -> None:
+    """Without an id check_status lists what there is, newest first, with what was spent."""
+    async with studio(settings, emulator, mode) as on:
+        for prompt in ("first", "sandbox:fail", "third"):
+            await on.call("generate_image", prompt=prompt, modelId="z-image-turbo")
+        schemas = {tool.name: tool.output_schema for tool in (await on.client.list_tools()).tools}
+        result = await on.client.call_tool("check_status", arguments)
+    structure = dict(result.structured_content or {})
+    jsonschema.validate(structure, schemas["check_status"] or {})
+    newest = ["third", "sandbox:fail", "first"][: arguments.get("limit")]
+    assert [row["prompt"] for row in structure["generations"]] == newest
+    assert structure["spentToday"] == structure["spentMonth"] > 0
+    assert [v for v in scalars(structure) if str(v) not in text_of(result)] == []
+    assert not result.is_error
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_one_model_is_described_completely_in_structure_and_text(
+    mode: Mode, settings: Settings, emulator: Emulator
+) -> None:
+    """With modelId the text is the same JSON, the complete schema included."""
+    async with studio(settings, emulator, mode) as on:
+        result = await on.client.call_tool("list_models", {"modelId": "veo-3.1"})
+    [model] = (result.structured_content or {})["models"]
+    assert json.loads(text_of(result)) == model
+    jsonschema.Draft202012Validator.check_schema(model["jsonSchema"])
+    assert not result.is_error
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_each_final_medium_and_the_record_are_linked(
+    mode: Mode, settings: Settings, emulator: Emulator
+) -> None:
+    """One link per final medium with its type, in order, and one to the record."""
+    call = {"prompt": "a fox", "modelId": "midjourney-v8.1", "resolution": "1K"}
+    async with studio(settings, emulator, mode) as on:
+        result = await on.client.call_tool("generate_image", call)
+    structure = result.structured_content or {}
+    links = [block for block in result.content if isinstance(block, t.ResourceLink)]
+    media = [(url, "image/png") for url in structure["mediaUrls"]]
+    record = (structure["resourceUri"], "application/json")
+    assert [(link.uri, link.mime_type) for link in links] == [*media, record]
+    assert len(media) == 4
+
+
+async def test_a_quote_sends_and_records_nothing(settings: Settings, emulator: Emulator) -> None:
+    """After dryRun the API saw no submission and the ledger has no record."""
+    async with studio(settings, emulator) as on:
+        result = await on.client.call_tool("generate_image", {"prompt": "a fox", "dryRun": True})
+        listing = await on.call("check_status")
+        seen = posts(on)
+    assert [type(block) for block in result.content] == [t.TextContent]
+    assert (seen, emulator.posts, listing["generations"]) == ([], [], [])
+    assert set(result.structured_content or {}) == {
+        "status",
+        "mediaType",
+        "modelId",
+        "prompt",
+        "quote",
+        "expectedSeconds",
+        "next",
+    }
+
+
+# --- what is wrong ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_unknown_tool_is_a_protocol_error(
+    mode: Mode, settings: Settings, emulator: Emulator
+) -> None:
+    """It is invalid params, as the specification asks."""
+    async with studio(settings, emulator, mode) as on:
+        with pytest.raises(MCPError) as caught:
+            await on.client.call_tool("generate_music", {})
+    expected = t.ErrorData(code=t.INVALID_PARAMS, message="Unknown tool: generate_music")
+    assert caught.value.error == expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "meigen://generations/nothing",
+        "meigen://generations/nothing/media/0",
+        "meigen://models/nothing",
+        "meigen://nothing",
+        "meigen://",
+        "file:///etc/passwd",
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_unknown_resource_is_the_error_of_its_era(
+    mode: Mode, uri: str, settings: Settings, emulator: Emulator
+) -> None:
+    """2026 asks for invalid params, 2025 for -32002; both name the URI."""
+    async with studio(settings, emulator, mode) as on:
+        with pytest.raises(MCPError) as caught:
+            await on.client.read_resource(uri)
+    code = {"auto": t.INVALID_PARAMS, "legacy": -32002}[mode]
+    expected = t.ErrorData(code=code, message="Resource not found", data={"uri": uri})
+    assert caught.value.error == expected
+
+
+@pytest.mark.parametrize("cursor", ["x", "", "%%%", "YmVmb3JlIMKy", "YmVmb3JlIC0x", "é" * 300])
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_cursor_that_is_not_ours_is_refused(
+    mode: Mode, cursor: str, settings: Settings, emulator: Emulator
+) -> None:
+    """Every list says so in the same way."""
+    async with studio(settings, emulator, mode) as on:
+        lists = (
+            on.client.list_tools,
+            on.client.list_resources,
+            on.client.list_resource_templates,
+        )
+        for some_list in lists:
+            with pytest.raises(MCPError) as caught:
+                await some_list(cursor=cursor)
+            expected = t.ErrorData(code=t.INVALID_PARAMS, message="Invalid cursor")
+            assert caught.value.error == expected
+
+
+ODD_VALUES: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    float("nan"),
+    float("inf"),
+    10**400,
+    "",
+    "\ud83d",
+    "\x00",
+    "x" * 100_000,
+    [],
+    [[]],
+    [None],
+    {},
+    {"a": {"b": [1]}},
+]
+
+
+@pytest.mark.parametrize("tool", ["generate_image", "generate_video", "check_status"])
+async def test_odd_values_of_every_argument_are_answered(
+    tool: str, settings: Settings, emulator: Emulator
+) -> None:
+    """Whatever its value, an argument is taken or refused by the rules, and nothing is sent."""
+    answers = []
+    async with studio(settings, emulator) as on:
+        tools = {tool.name: tool for tool in (await on.client.list_tools()).tools}
+        for name in [*tools[tool].input_schema["properties"], "unknown"]:
+            for value in ODD_VALUES:
+                call: dict[str, Any] = {"wait": 0}
+                if tool in GENERATING:
+                    call = {"prompt": "a fox", "dryRun": True}
+                if name != "dryRun":
+                    call |= {name: value}
+                with anyio.fail_after(5):
+                    answers.append(await on.call(tool, **call))
+    codes = {answer["error"]["code"] for answer in answers if "error" in answer}
+    assert codes <= {"invalid_arguments", "not_found"}
+    assert posts(on) == []
+
+
+# --- what is missing ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_a_token_all_works_but_generating(
+    mode: Mode, tmp_path: Path, emulator: Emulator
+) -> None:
+    """It starts, lists, judges and quotes; generating is refused and names the variable."""
+    async with studio(make_settings(tmp_path, MEIGEN_API_TOKEN=""), emulator, mode) as on:
+        models = await on.call("list_models")
+        listing = await on.call("check_status")
+        quote = await on.call("generate_image", prompt="a fox", dryRun=True)
+        wrong = await on.call("generate_image", prompt=" ")
+        refused = await on.call("generate_image", prompt="a fox")
+    assert len(models["models"]) > 10
+    assert listing["generations"] == []
+    assert quote["status"] == "dry_run"
+    assert wrong["error"]["code"] == "invalid_arguments"
+    assert refused["error"]["code"] == "missing_token"
+    assert "MEIGEN_API_TOKEN" in refused["error"]["message"]
+    assert emulator.posts == []
+
+
+@pytest.mark.parametrize("tool", ["generate_image", "check_status", "list_models"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_with_bad_settings_every_call_says_what_to_fix(
+    mode: Mode, tool: str, tmp_path: Path, emulator: Emulator
+) -> None:
+    """The tools are listed, and a call names each variable, its value and what is allowed."""
+    bad = make_settings(tmp_path, MEIGEN_MAX_CREDITS_PER_DAY="lots", MEIGEN_POLL_INTERVAL="0")
+    async with studio(bad, emulator, mode) as on:
+        tools = (await on.client.list_tools()).tools
+        result = await on.client.call_tool(tool, {"prompt": "a fox"} if "image" in tool else {})
+    error = (result.structured_content or {})["error"]
+    assert len(tools) == 4
+    assert result.is_error
+    assert error == {
+        "code": "bad_settings",
+        "message": "Settings of this server are wrong; nothing was sent.\n"
+        '- MEIGEN_MAX_CREDITS_PER_DAY is "lots"; allowed: a number of credits, 0 or more.\n'
+        '- MEIGEN_POLL_INTERVAL is "0"; allowed: a number from 0.05 to 60.',
+        "charged": "no",
+        "retryable": False,
+    }
+
+
+@pytest.mark.parametrize("state", ["the folder is a file", "the file is damaged"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_without_a_ledger_nothing_is_spent(
+    mode: Mode, state: str, settings: Settings, emulator: Emulator
+) -> None:
+    """Tools, models and quotes work; generating is refused, and says what to mend."""
+    if state == "the folder is a file":
+        settings.data_dir.write_text("")
+    else:
+        settings.data_dir.mkdir()
+        (settings.data_dir / "ledger.sqlite3").write_bytes(b"not a database" * 1000)
+    async with studio(settings, emulator, mode) as on:
+        tools = (await on.client.list_tools()).tools
+        models = await on.call("list_models")
+        quote = await on.call("generate_image", prompt="a fox", dryRun=True)
+        refused = await on.call("generate_image", prompt="a fox")
+        status = await on.call("check_status")
+    assert (len(tools), len(models["models"]) > 10, quote["status"]) == (4, True, "dry_run")
+    assert refused["error"]["code"] == status["error"]["code"] == "ledger_unavailable"
+    assert str(settings.data_dir) in refused["error"]["message"]
+    assert emulator.posts == []
+
+
+async def test_a_data_folder_mended_later_needs_a_restart(
+    settings: Settings, emulator: Emulator
+) -> None:
+    """Without the key of account names a record would be lost to the next start: none is made."""
+    settings.data_dir.write_text("")
+    async with studio(settings, emulator) as on:
+        settings.data_dir.unlink()
+        refused = await on.call("generate_image", prompt="a fox")
+    async with studio(settings, emulator) as on:
+        made = await on.call("generate_image", prompt="a fox")
+    assert refused["error"]["code"] == "ledger_unavailable"
+    assert refused["error"]["message"].endswith("Restart this server when that is mended.")
+    assert made["status"] == "completed"
+
+
+# --- what nobody foresaw ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_crash_in_a_tool_shows_a_reference_only(
+    mode: Mode,
+    settings: Settings,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The text of the exception is in the log, under the reference that the client is told."""
+
+    async def crash(*_: Any) -> None:
+        raise OSError(PLANTED)
+
+    async with studio(settings, emulator, mode) as on:
+        for tool, method in (("generate_image", "generate"), ("check_status", "check")):
+            monkeypatch.setattr(on.app.service, method, crash)
+            caplog.clear()
+            result = await on.client.call_tool(tool, {"prompt": "a fox"})
+            told = result.model_dump_json()
+            assert (result.structured_content or {})["error"]["code"] == "internal"
+            assert result.is_error
+            assert PLANTED not in told
+            assert PLANTED in caplog.text
+            reference = caplog.records[0].getMessage().rpartition(" ")[2]
+            assert reference in told
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_crash_in_a_resource_shows_a_reference_only(
+    mode: Mode,
+    settings: Settings,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Listing, reading and subscribing answer with an internal error and nothing of its text."""
+
+    def crash(*_: Any) -> None:
+        raise RuntimeError(PLANTED)
+
+    async with studio(settings, emulator, mode) as on:
+        for method in ("newest", "get"):
+            monkeypatch.setattr(on.app.service.ledger, method, crash)
+        monkeypatch.setattr(on.app.live, "subscribe_to", crash)
+        told = [
+            await refused(on.client.list_resources()),
+            await refused(on.client.read_resource("meigen://generations")),
+            await refused(on.client.read_resource("meigen://generations/x")),
+            await refused(subscribed(on, mode)),
+        ]
+        monkeypatch.undo()
+    references = [r.getMessage().rpartition(" ")[2] for r in caplog.records if r.exc_info]
+    assert told == [
+        t.ErrorData(
+            code=t.INTERNAL_ERROR,
+            message=f"Internal error, reference {reference} in this server's log",
+        )
+        for reference in references
+    ]
+    assert caplog.text.count(f"RuntimeError: {PLANTED}") == 4
+
+
+async def refused(request: Any) -> t.ErrorData:
+    """Return the error that a request is answered with."""
+    with pytest.raises(MCPError) as caught:
+        await request
+    return caught.value.error
+
+
+async def subscribed(on: Studio, mode: Mode) -> None:
+    """Follow a resource, in the way of an era."""
+    uri = "meigen://generations/x"
+    if mode == "legacy":
+        request = t.SubscribeRequest(params=t.SubscribeRequestParams(uri=uri))
+        await on.client.session.send_request(request, t.EmptyResult)
+        return
+    async with on.client.listen(resource_subscriptions=[uri]):
+        pass

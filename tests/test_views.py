@@ -1,0 +1,155 @@
+"""What an answer says of states that a whole server reaches only after minutes."""
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from meigen_mcp import generation as g
+from meigen_mcp import views
+from meigen_mcp.errors import InsufficientCredits
+from meigen_mcp.pricing import Quote
+from meigen_mcp.service import Outcome
+
+NOW = 1_800_000_000.0
+JOB = g.Generation(
+    request_id="7d444840-9dc0-11d1-b245-5ffdce74fad2",
+    account="origin key",
+    tool="generate_video",
+    media_type="video",
+    model_id="seedance-2-0",
+    prompt="waves",
+    arguments={},
+    body="{}",
+    quote=Quote(Decimal("12.5"), "exact", "2.5 credits x 5 s"),
+    created_at=NOW,
+    expected_seconds=120.0,
+)
+SENT = replace(JOB, status="processing", generation_id="gen-1", accepted_at=NOW)
+
+
+def test_a_queued_generation_says_its_place_and_start() -> None:
+    """Whoever waits for the submission limit knows how long."""
+    told = [
+        views.outcome(Outcome(JOB, "queued", place=place, starts_at=start), NOW)["next"]
+        for place, start in ((3, NOW + 40), (0, NOW + 40), (0, NOW), (0, None))
+    ]
+    call = f'Call check_status with requestId "{JOB.request_id}"'
+    limit = "it waits for the submission limit"
+    assert told == [
+        f"{call}; {limit}, 3 before it, starts in about 40 s.",
+        f"{call}; {limit}, next in line, starts in about 40 s.",
+        f"{call}.",
+        f"{call}.",
+    ]
+
+
+def test_an_unobserved_generation_is_neither_failed_nor_refunded() -> None:
+    """The status stays, and the person is told what is not proven."""
+    structure = views.outcome(Outcome(replace(SENT, unobserved=True), "processing"), NOW + 1500)
+    assert structure["status"] == "processing"
+    assert structure["next"] == (
+        "Tell the person that MeiGen no longer observes it: neither failed nor refunded is"
+        ' proven. It is still looked at; check_status with generationId "gen-1" later.'
+    )
+
+
+def test_an_unknown_outcome_is_an_ordinary_result_that_warns_of_the_charge() -> None:
+    """Nothing is repeated by itself, and the person looks first."""
+    structure = views.outcome(Outcome(g.unknown(JOB), "unknown"), NOW)
+    assert structure["error"] == {
+        "code": "unknown_outcome",
+        "message": "MeiGen's answer to the submission was lost and MeiGen could not say what became"
+        " of it. It may have been charged. It will not be sent again by itself.",
+        "charged": "unknown",
+        "retryable": False,
+    }
+    assert "history on meigen.ai" in structure["next"]
+    assert not views.is_error(structure)
+
+
+def test_an_adopted_generation_says_that_it_is_no_second_one() -> None:
+    """The repeated call was given what the interrupted one had started."""
+    said = views.outcome(Outcome(SENT, "processing", adopted=True), NOW)["next"]
+    assert said == (
+        "This is the generation of your interrupted call, not a second one."
+        ' Call check_status with generationId "gen-1"; it waits for the result.'
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "flagged"),
+    [
+        (JOB, "queued", False),
+        (g.parked(JOB, InsufficientCredits("Too little.")), "queued", True),
+        (replace(JOB, status="submitting"), "submitting", False),
+        (SENT, "processing", False),
+        (replace(SENT, status="completed", media_urls=("https://x/a.mp4",)), "completed", False),
+        (g.expired(JOB, NOW), "failed", True),
+        (g.unknown(JOB), "unknown", False),
+        (JOB, "needs_approval", False),
+        (JOB, "dry_run", False),
+    ],
+)
+def test_only_what_ended_badly_or_waits_for_the_person_is_flagged(
+    job: g.Generation, status: Any, flagged: bool
+) -> None:
+    """And every state has one imperative sentence on what to do next."""
+    structure = views.outcome(Outcome(job, status), NOW)
+    assert (structure["status"], views.is_error(structure)) == (status, flagged)
+    assert structure["next"].endswith(".")
+    assert structure["next"][0].isupper()
+
+
+@pytest.mark.parametrize(
+    ("quote", "price", "ceiling"),
+    [
+        (Quote(None, "unknown", "no list"), "the price is not known", "the most they will pay"),
+        (Quote(Decimal(90), "at_least", "a floor"), "it costs at least 90 credits", "90"),
+        (Quote(Decimal(90), "exact", "a list"), "it costs 90 credits", "90"),
+    ],
+)
+def test_an_offer_says_what_is_and_is_not_known_of_the_price(
+    quote: Quote, price: str, ceiling: str
+) -> None:
+    """The person hears the price as far as it is known, and how to agree to it."""
+    said = views.outcome(Outcome(replace(JOB, quote=quote), "needs_approval"), NOW)["next"]
+    may_differ = "" if quote.kind == "exact" else ", the charge may differ"
+    assert said == (
+        f"Ask the person: {price}{may_differ}. If they agree, repeat the same call with"
+        f' requestId "{JOB.request_id}" and maxCredits {ceiling}.'
+    )
+
+
+def test_cheaper_settings_without_a_price_are_not_offered() -> None:
+    """An option of unknown price is no option."""
+    unknown, known = Quote(None, "unknown", ""), Quote(Decimal(5), "exact", "")
+    offers = [(("480p", unknown),), (("480p", unknown), ("720p", known))]
+    said = [
+        views.outcome(Outcome(JOB, "needs_approval", cheaper=offer), NOW)["next"]
+        for offer in offers
+    ]
+    assert ["Cheaper" in words for words in said] == [False, True]
+    assert "Cheaper: 720p (5)." in said[1]
+
+
+def test_half_credits_stay_half() -> None:
+    """An amount is a whole number where it is one."""
+    amounts = [Decimal("12.5"), Decimal("12.0"), Decimal(0), None]
+    assert [views.credits_json(amount) for amount in amounts] == [12.5, 12, 0, None]
+
+
+def test_a_prompt_of_many_lines_is_one_line_in_the_text() -> None:
+    """It is cut at 120 characters there, and whole in the structure."""
+    prompt = "a fox\n\n  and a hare " * 20
+    structure = views.outcome(Outcome(replace(SENT, prompt=prompt), "processing"), NOW)
+    [line] = [x for x in views.text(structure).splitlines() if x.startswith("prompt: ")]
+    assert structure["prompt"] == prompt
+    assert line == "prompt: " + " ".join(prompt.split())[:119] + "…"
+
+
+def test_an_odd_id_is_quoted_in_its_uri() -> None:
+    """Whatever the API calls a generation, its URI has three parts, and its media five."""
+    assert views.record_uri("a/b c?") == "meigen://generations/a%2Fb%20c%3F"
+    assert views.media_uri("a/b", 2) == "meigen://generations/a%2Fb/media/2"
