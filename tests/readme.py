@@ -1,18 +1,33 @@
 """The generated parts of README.md: `python tests/readme.py` writes them, a test compares them."""
 
+import base64
+import json
 import re
 from pathlib import Path
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from meigen_mcp import model_views
 from meigen_mcp.catalogue import Model, shipped
+from meigen_mcp.clients import CLIENTS, Machine
 from meigen_mcp.settings import SETTINGS
 
 README = Path(__file__).parent.parent / "README.md"
+_NOWHERE = Path("nowhere")
+MACHINES = (
+    Machine("macos", Path("~"), Path("~/Library/Application Support"), _NOWHERE, _NOWHERE),
+    Machine("windows", Path("~"), Path("%APPDATA%"), _NOWHERE, _NOWHERE),
+    Machine("linux", Path("~"), Path("~/.config"), _NOWHERE, _NOWHERE),
+)
 
 
 def generated() -> dict[str, str]:
     """Return each generated part by name."""
-    return {"models": _models(), "settings": _settings()}
+    return {
+        "models": _models(),
+        "settings": _settings(),
+        "clients": _clients(),
+        "install-links": _install_links(),
+    }
 
 
 def _models() -> str:
@@ -61,11 +76,59 @@ def _settings() -> str:
     return "\n".join(lines)
 
 
+def _clients() -> str:
+    lines = ["| client | its file | what you see there |", "|---|---|---|"]
+    for client in CLIENTS.values():
+        places = dict.fromkeys(client.user(machine)[0].as_posix() for machine in MACHINES)
+        files = "<br>".join(f"`{place}`" for place in places)
+        lines.append(f"| `{client.id}`<br>{client.title} | {files} | {client.shows} |")
+    return "\n".join(lines)
+
+
+def _install_links() -> str:
+    plain = {"command": "uvx", "args": ["meigen-mcp"]}
+    cursor = plain | {"env": {"MEIGEN_API_TOKEN": "${env:MEIGEN_API_TOKEN}"}}
+    code = base64.b64encode(_compact(cursor).encode()).decode()
+    for_cursor = urlencode({"name": "meigen", "config": code}, quote_via=quote)
+    question = {
+        "id": "meigen",
+        "type": "promptString",
+        "description": "MeiGen token",
+        "password": True,
+    }
+    vscode = plain | {"type": "stdio", "env": {"MEIGEN_API_TOKEN": "${input:meigen}"}}
+    for_vscode = urlencode(
+        {"name": "meigen", "inputs": _compact([question]), "config": _compact(vscode)},
+        quote_via=quote,  # VS Code reads a + as a +
+        safe="",
+    )
+    return (
+        f"[Add to Cursor](https://cursor.com/en/install-mcp?{for_cursor}) ·"
+        f" [Add to VS Code](https://vscode.dev/redirect/mcp/install?{for_vscode})"
+    )
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def links(text: str) -> dict[str, dict[str, str]]:
+    """Return what each install link of a README asks its client to do, by the link's host."""
+    found = re.findall(r"\[Add to [^\]]+\]\((https://[^)]+)\)", text)
+    parts = [urlsplit(link) for link in found]
+    queries = {part.netloc: part.query.split("&") for part in parts}
+    return {
+        host: {name: unquote(value) for name, _, value in (item.partition("=") for item in query)}
+        for host, query in queries.items()
+    }
+
+
 def filled(text: str) -> str:
     """Return the README with its generated parts made anew."""
+    end = "<!-- end -->"
     for name, part in generated().items():
-        pattern = rf"(<!-- generated: {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.DOTALL)
+        before, start, old = text.partition(f"<!-- generated: {name} -->\n")
+        text = f"{before}{start}{part}\n{end}{old.partition(end)[2]}"
     return text
 
 

@@ -1,5 +1,7 @@
 """The README tells the truth."""
 
+import base64
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -7,6 +9,8 @@ from pathlib import Path
 import readme
 
 import meigen_mcp
+from meigen_mcp import settings
+from meigen_mcp.clients import CLIENTS, Launch
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,3 +41,31 @@ def test_the_version_is_that_of_pyproject() -> None:
     """The version is written once."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert meigen_mcp.__version__ == project["version"]
+
+
+def test_the_install_links_start_the_package_and_carry_no_token() -> None:
+    """Decoded as Cursor and VS Code decode them."""
+    links = readme.links(readme.README.read_text(encoding="utf-8"))
+    cursor, vscode = links["cursor.com"], links["vscode.dev"]
+    assert (cursor["name"], vscode["name"]) == ("meigen", "meigen")
+    for client, config in (
+        ("cursor", json.loads(base64.b64decode(cursor["config"], validate=True))),
+        ("vscode", json.loads(vscode["config"])),
+    ):
+        launch = CLIENTS[client].launch(config)
+        assert launch.command == ("uvx", "meigen-mcp")
+        assert settings.load(launch.environment).token is None
+    (question,) = json.loads(vscode["inputs"])
+    assert question["password"] is True
+    assert f"${{input:{question['id']}}}" in vscode["config"]
+
+
+def test_every_snippet_is_what_the_installer_writes() -> None:
+    """Read as the client reads it."""
+    text = readme.README.read_text(encoding="utf-8")
+    snippets = re.findall(r"```(json|toml)\n(.*?)```", text, flags=re.DOTALL)
+    wanted = Launch(("/path/to/meigen-mcp",), {"MEIGEN_API_TOKEN_FILE": "/path/to/token"})
+    seen = [snippet.strip() for _, snippet in snippets]
+    for client in ("cursor", "vscode", "codex", "opencode"):
+        chosen = CLIENTS[client]
+        assert chosen.snippet("meigen", chosen.entry(wanted)) in seen
