@@ -294,6 +294,26 @@ def expired(job: Generation, now: float) -> Generation:
     return failed(job, fault, now)
 
 
+def settled(job: Generation, now: float, *, charged: bool) -> Generation:
+    """Return the record of an `unknown` one after the person looked into it on meigen.ai.
+
+    Args:
+        job: the record; its reservation is held until then.
+        now: the time.
+        charged: whether MeiGen took the credits; if so their amount goes on counting.
+    """
+    fault = Fault(
+        "settled",
+        "The person settled it: MeiGen charged it."
+        if charged
+        else "The person settled it: MeiGen did not charge it.",
+        "yes" if charged else "no",
+        retryable=False,
+        next="Start a new one only if the person asks for it.",
+    )
+    return failed(job, fault, now)
+
+
 def unknown(job: Generation) -> Generation:
     """Return the record of a POST of which nothing more can be learnt by itself."""
     fault = Fault(

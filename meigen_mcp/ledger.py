@@ -47,10 +47,19 @@ class Ledger:
     def add(self, job: Generation, cap_per_day: Decimal | None, *, adoptable: bool) -> Generation:
         """Commit an intent, with its reservation, before any money moves.
 
+        Returns:
+            The record; or the one that its request id already stands for, whoever was first.
+
         Raises:
             OverCap: the reservation does not fit under the cap of the last 24 hours.
         """
         with self.database.writing() as db:
+            row = db.execute(
+                "SELECT * FROM generations WHERE account = ? AND request_id = ?",
+                (job.account, job.request_id),
+            ).fetchone()
+            if row is not None:
+                return generation(row)
             if cap_per_day is not None:
                 self._hold_to_cap(db, job, cap_per_day)
             job = replace(
@@ -139,27 +148,6 @@ class Ledger:
         if job is None or job.balance is None or job.accepted_at is None:
             return None
         return job.balance, job.accepted_at
-
-    def in_line(self, job: Generation, limit: int, now: float) -> tuple[int, float]:
-        """Return how many of the account are sent before a queued one, and when it is sent."""
-        with self.database.reading() as db:
-            (place,) = db.execute(
-                "SELECT count(*) FROM generations WHERE account = ? AND next_look IS NOT NULL"
-                " AND status = 'queued' AND parked = 0 AND id < (SELECT id FROM generations"
-                " WHERE account = ? AND request_id = ?)",
-                (job.account, job.account, job.request_id),
-            ).fetchone()
-            free = [
-                row[0]
-                for row in db.execute(
-                    "SELECT free_at FROM posts WHERE account = ? AND free_at > ? ORDER BY free_at",
-                    (job.account, now),
-                )
-            ]
-        # The slots that are free now come first, then each as it frees itself, then once more.
-        slots = [now] * max(0, limit - len(free)) + free
-        rounds, turn = divmod(place, len(slots))
-        return place, max(slots[turn] + rounds * 60, job.next_look or now)
 
     def spent(self, since: float) -> Decimal:
         """Return the credits spent or reserved after a time, over all accounts."""
@@ -312,36 +300,6 @@ class Ledger:
                 ).rowcount
             lock.release()
         return taken
-
-    def claim_slot(
-        self, job: Generation, now: float, *, limit: int, held_until: float
-    ) -> tuple[int | None, float]:
-        """Take one of the submissions that the account may start in 60 seconds.
-
-        Returns:
-            The slot and 0, or None and the time at which the next one is free.
-        """
-        with self.database.writing() as db:
-            db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
-            used = [
-                row[0]
-                for row in db.execute(
-                    "SELECT free_at FROM posts WHERE account = ? ORDER BY free_at DESC",
-                    (job.account,),
-                )
-            ]
-            if len(used) >= limit:
-                return None, float(used[limit - 1])
-            slot = db.execute(
-                "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?)",
-                (job.account, job.request_id, held_until),
-            ).lastrowid
-        return slot, 0.0
-
-    def free_slot(self, slot: int, at: float) -> None:
-        """Say when a slot is free again: 60 seconds after its reply or time-out."""
-        with self.database.writing() as db:
-            db.execute("UPDATE posts SET free_at = ? WHERE id = ?", (at, slot))
 
     # --- small facts that all processes share ---------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from meigen_mcp import errors, generation
+from meigen_mcp import errors, generation, window
 from meigen_mcp.api import POST_SECONDS, Api
 from meigen_mcp.generation import Fault, Generation, Report
 from meigen_mcp.ledger import Ledger
@@ -22,7 +22,6 @@ from meigen_mcp.media import Media, NotSaved
 
 log = logging.getLogger(__name__)
 
-WINDOW = 60.0
 TICK = 0.5
 TAKE_OVER_EVERY = 2.0
 LONGEST_BACKOFF = 60.0
@@ -64,7 +63,7 @@ class Poller:
         self._media = media
         self._account = account
         self._interval = interval
-        self._rate_limit = rate_limit
+        self._window = window.Window(ledger.database, account, rate_limit)
         self._clock = clock
         self._jitter = jitter
         self._busy: dict[str, str] = {}
@@ -150,8 +149,8 @@ class Poller:
         slot, free_at = (
             (None, held)
             if held > now
-            else self._ledger.claim_slot(
-                job, now, limit=self._rate_limit, held_until=now + POST_SECONDS + 10 + WINDOW
+            else self._window.claim(
+                job.request_id, now, held_until=now + POST_SECONDS + 10 + window.SECONDS
             )
         )
         if slot is None:
@@ -163,10 +162,10 @@ class Poller:
         try:
             report = await self._api.submit(job.body)
         except errors.ApiError as error:
-            self._ledger.free_slot(slot, self._clock() + WINDOW)
+            self._window.answered(slot, self._clock())
             self._after_refused_post(self._fresh(job), error, first=first)
         else:
-            self._ledger.free_slot(slot, self._clock() + WINDOW)
+            self._window.answered(slot, self._clock())
             self._learn(self._fresh(job), report)
 
     def _after_refused_post(self, job: Generation, error: errors.ApiError, *, first: bool) -> None:
@@ -177,7 +176,9 @@ class Poller:
                 again = replace(job, status="queued", posted_at=None)
                 self._save(self._later(again, error))
             case errors.RateLimited():
-                until = now + (error.retry_after if error.retry_after is not None else WINDOW)
+                until = now + (
+                    error.retry_after if error.retry_after is not None else window.SECONDS
+                )
                 self._ledger.set_note(f"hold:{self._account}", until)
                 if first:
                     job = replace(job, status="queued", posted_at=None)

@@ -22,6 +22,7 @@ from meigen_mcp.live_catalogue import LiveCatalogue
 from meigen_mcp.pricing import Quote
 from meigen_mcp.rules import absent, present
 from meigen_mcp.settings import Settings
+from meigen_mcp.window import Window
 
 ACCEPTANCE = 5.0
 HARD_STOP = 40.0
@@ -82,6 +83,7 @@ class Service:
         self.clock = clock
         self.closing = False
         self._budget = Budget(settings, account, ledger, catalogue, clock)
+        self._window = Window(ledger.database, account, settings.rate_limit)
 
     def close(self) -> None:
         """Let every waiting call answer at once with how things stand."""
@@ -130,15 +132,11 @@ class Service:
             )
         adoptable = control["requestId"] is None
         job = self.ledger.add(decision, self.settings.max_per_day, adoptable=adoptable)
+        self._must_agree(draft, job)
         return await self._joined(job, wait, started, person)
 
     async def _checked(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[Model, Quote]:
         """Judge the arguments and quote them; the live list is awaited for an unknown price."""
-        if self.settings.problems:
-            raise errors.BadSettings(
-                "Settings of this server are wrong; nothing was sent.\n"
-                + "\n".join(f"- {problem}" for problem in self.settings.problems)
-            )
         for attempt in ("as it is", "with a fresh list"):
             current = self.catalogue.current
             model, problems = args.judge(tool, current, arguments, self.settings.own_origin)
@@ -188,15 +186,17 @@ class Service:
         job = self.ledger.get(self.account, name)
         same = fingerprint(draft.tool, draft.arguments)
         if job is not None and job.request_id == name.lower():
-            if fingerprint(job.tool, job.arguments) == same:
-                return job
-        elif request_id is None or self.ledger.offered(
-            self.account, name.lower(), self.clock()
-        ) in (None, same):
-            return None
-        raise errors.RequestConflict(
-            f"requestId {name} belongs to a call with other arguments. Nothing was sent or charged."
-        )
+            self._must_agree(draft, job)
+            return job
+        offered = self.ledger.offered(self.account, name.lower(), self.clock())
+        if offered not in (None, same):
+            raise _conflict(name)
+        return None
+
+    def _must_agree(self, draft: Generation, job: Generation) -> None:
+        """Refuse a call whose request id stands for a generation with other arguments."""
+        if fingerprint(job.tool, job.arguments) != fingerprint(draft.tool, draft.arguments):
+            raise _conflict(job.request_id)
 
     def _balance(self) -> tuple[Balance, float] | None:
         return self.ledger.last_balance(self.account) if self.ledger.available() else None
@@ -258,7 +258,7 @@ class Service:
     def _outcome(self, job: Generation, *, adopted: bool = False) -> Outcome:
         place, starts = 0, None
         if job.status == "queued" and not job.parked:
-            place, starts = self.ledger.in_line(job, self.settings.rate_limit, self.clock())
+            place, starts = self._window.in_line(job, self.clock())
         return Outcome(job, job.status, place=place, starts_at=starts, adopted=adopted)
 
     # --- looking --------------------------------------------------------------------------------
@@ -320,6 +320,13 @@ class Service:
             model = current.find(given["modelId"])
             return ((model,) if model else ()), True
         return current.listed(given.get("mediaType")), False
+
+
+def _conflict(request_id: str) -> errors.RequestConflict:
+    return errors.RequestConflict(
+        f"requestId {request_id} belongs to a call with other arguments. Nothing was sent or"
+        " charged for this one."
+    )
 
 
 def _settled(job: Generation) -> bool:
