@@ -366,9 +366,16 @@ class Ledger:
             event.set()
         self._waiting.clear()
 
-    async def changes(self, account: str) -> AsyncIterator[list[Generation]]:
-        """Yield the account's records as they change from now on, whichever process did it."""
-        version = self.version()
+    async def changes(
+        self, account: str, since: int | None = None
+    ) -> AsyncIterator[list[Generation]]:
+        """Yield the account's records as they change, whichever process did it.
+
+        Args:
+            account: whose records.
+            since: the version after which changes count; by default from now on.
+        """
+        version = self.version() if since is None else since
         while True:
             changed = self._changed
             with self.database.reading() as db:

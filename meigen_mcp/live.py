@@ -77,11 +77,14 @@ class Live(InMemorySubscriptionBus):
     # --- what changes ---------------------------------------------------------------------------
 
     async def _records(self) -> None:
+        service, since = self._service, None
         while True:
             try:
-                async for jobs in self._service.ledger.changes(self._service.account):
+                since = service.ledger.version() if since is None else since
+                async for jobs in service.ledger.changes(service.account, since):
                     for job in jobs:
                         await self._announce(job)
+                    since = jobs[-1].version
             except LedgerUnavailable:
                 await anyio.sleep(TRY_AGAIN_AFTER)
             except Exception:

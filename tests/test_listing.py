@@ -145,6 +145,14 @@ def test_capabilities_win_over_extra_config() -> None:
         (
             {
                 "capabilities": {
+                    "video": {"referenceVideo": {"enabled": True, "minSeconds": 0, "maxSeconds": 9}}
+                }
+            },
+            (2, 15),
+        ),
+        (
+            {
+                "capabilities": {
                     "video": {"referenceVideo": {"enabled": True, "minSeconds": 3, "maxSeconds": 9}}
                 }
             },

@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 from rich_models import rich
 
-from meigen_mcp.arguments import CHECK_STATUS, MEDIUM_OF, TOOL_OF, Tool, judge, list_models_form
-from meigen_mcp.catalogue import shipped
+from meigen_mcp.arguments import (
+    CHECK_STATUS,
+    MEDIUM_OF,
+    TOOL_OF,
+    Tool,
+    form,
+    judge,
+    list_models_form,
+)
+from meigen_mcp.catalogue import Model, shipped
 from meigen_mcp.errors import Problem
 
 PICTURE = "https://images.meigen.ai/a.png"
@@ -401,6 +409,25 @@ def test_what_the_live_list_says_of_tiers_is_held(
     call = {"prompt": "a cat", "modelId": "seedance-2-0"} | arguments
     found = judge("generate_video", rich(), call)[1]
     assert [str(problem) for problem in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("facts", "arguments", "wrong"),
+    [
+        ({"adaptive": True, "max_reference_images": 0}, {"aspectRatio": "adaptive"}, "aspectRatio"),
+        ({"continuation": {"tiers": ["pro"]}}, FOLLOW, ""),
+        ({"continuation": {}, "tiers": ["fast"]}, FOLLOW, ""),
+        ({"requires_first_frame": True}, {}, "referenceImages"),
+        ({"requires_first_frame": True, "max_reference_images": 0}, {}, ""),
+    ],
+)
+def test_facts_that_do_not_fit_together_leave_the_model_usable(
+    facts: dict[str, Any], arguments: dict[str, Any], wrong: str
+) -> None:
+    """No rule asks for an argument that the model does not take."""
+    model = Model.model_validate({"id": "x", "media_type": "video", **facts})
+    call = {"prompt": "a cat", "modelId": "x"} | arguments
+    assert fields(form(model, [model]).check(call)) == wrong
 
 
 @pytest.mark.parametrize("tool", MEDIUM_OF)

@@ -246,6 +246,18 @@ def test_the_line_of_a_model_is_complete(catalogue: str, model_id: str, line: st
     assert model_views.models_text([model_views.model_row(model)]) == line
 
 
+def test_a_newer_price_list_is_not_followed_by_the_cells_that_it_replaces() -> None:
+    """Rates by tier and resolution say what rates by resolution said before."""
+    model = rich().find("seedance-2-0")
+    assert model is not None
+    assert model_views.prices(model) == [
+        "mini 480p = 6, mini 720p = 10, fast 480p = 12, fast 720p = 20, pro 720p = 28,"
+        " pro 1080p = 44.5, pro 4K = 100 per s",
+        "fast 480p = 8, fast 720p = 14, pro 720p = 16 per s with reference video",
+        "1080p = 14 per s with reference video",
+    ]
+
+
 def test_without_models_the_text_says_so() -> None:
     """An allow-list can leave nothing."""
     assert model_views.models_text([]) == "no model is available"
