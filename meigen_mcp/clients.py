@@ -232,7 +232,8 @@ def _by_gemini(program: str, scope: Scope, name: str, launch: Launch | None) -> 
     return [[program, "mcp", "add", "-s", scope, *variables, name, command, *rest]]
 
 
-_LINKS = "The links, and the paths of the saved files; pictures where the model shows them."
+_LINKS = "The links and file paths in the model's answer."
+_ASKS = f"{_LINKS} Before much is spent it can ask you in a form."
 
 CLIENTS: Mapping[str, Client] = {
     client.id: client
@@ -242,8 +243,7 @@ CLIENTS: Mapping[str, Client] = {
             "Claude Desktop",
             _claude_desktop,
             then="Quit Claude Desktop and start it again.",
-            shows="The links and file paths in the answer; the picture inside the tool's collapsed"
-            " block, which a click opens.",
+            shows="The links and file paths, inside the tool's collapsed block and in the answer.",
         ),
         Client(
             "claude-code",
@@ -254,8 +254,7 @@ CLIENTS: Mapping[str, Client] = {
             program="claude",
             commands=_by_claude,
             then="Start a new session; /mcp shows the server.",
-            shows="The links and file paths as text; the model sees the picture, you open the"
-            " file. Before much is spent it asks you in a form.",
+            shows=_ASKS,
         ),
         Client(
             "cursor",
@@ -263,7 +262,7 @@ CLIENTS: Mapping[str, Client] = {
             lambda machine: [machine.home / ".cursor" / "mcp.json"],
             project=".cursor/mcp.json",
             then="Turn the server on in Settings, MCP.",
-            shows="The picture under the tool's name in the chat, and the links.",
+            shows=_ASKS,
         ),
         Client(
             "vscode",
@@ -273,7 +272,7 @@ CLIENTS: Mapping[str, Client] = {
             container=("servers",),
             shape="typed",
             then="Open the chat in agent mode; VS Code asks whether you trust the server.",
-            shows="The picture under the tool's name in the chat, and the links.",
+            shows=_ASKS,
         ),
         Client(
             "windsurf",
@@ -291,7 +290,7 @@ CLIENTS: Mapping[str, Client] = {
             program="codex",
             commands=_by_codex,
             then="Start a new session; /mcp shows the server.",
-            shows="The links and file paths as text; pictures do not reach the model.",
+            shows=_LINKS,
         ),
         Client(
             "gemini",
@@ -301,7 +300,7 @@ CLIENTS: Mapping[str, Client] = {
             program="gemini",
             commands=_by_gemini,
             then="Start a new session in a folder that you trust: elsewhere it starts no server.",
-            shows="The links and file paths as text; the model sees the picture.",
+            shows=_LINKS,
         ),
         Client(
             "opencode",
@@ -311,7 +310,7 @@ CLIENTS: Mapping[str, Client] = {
             container=("mcp",),
             shape="opencode",
             then="Start a new session.",
-            shows="The links and file paths as text; the model sees the picture.",
+            shows=_LINKS,
         ),
     )
 }
