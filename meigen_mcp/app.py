@@ -92,14 +92,15 @@ async def opened(
         settings: what the environment says.
         transport: what carries requests to the API; by default the network.
     """
-    database = Database(settings.data_dir)
+    database = Database(settings.data_dir, "MEIGEN_DATA_DIR" if settings.discreet else None)
     try:
         account = account_of(settings, database)
     except LedgerUnavailable as error:
         database, account = Keyless(settings.data_dir, error), ""
     api = Api(settings, transport)
     try:
-        yield Parts(account, Ledger(database), api, Media(api, settings.output_dir))
+        media = Media(api, settings.output_dir, discreet=settings.discreet)
+        yield Parts(account, Ledger(database), api, media)
     finally:
         with anyio.CancelScope(shield=True):
             await api.close()

@@ -26,8 +26,25 @@ def main(ctx: click.Context) -> None:
 
 @main.command()
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no key, no credits.")
-def serve(*, sandbox: bool = False) -> None:
-    """Serve a chat client over stdin and stdout."""
+@click.option("--http", "over_http", is_flag=True, help="Serve over Streamable HTTP.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --http.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    show_default=True,
+    help="Port for --http; 0 for any free one.",
+)
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A further name that clients of --http may reach it under; may be given again.",
+)
+def serve(
+    *, sandbox: bool, over_http: bool, host: str, port: int, allowed_hosts: tuple[str, ...]
+) -> None:
+    """Serve a chat client over stdin and stdout, or with --http any number over HTTP."""
     loaded = settings.load()
     # stdout carries MCP only.
     logging.basicConfig(
@@ -37,7 +54,16 @@ def serve(*, sandbox: bool = False) -> None:
     )
     for noisy in ("httpx", "httpcore"):  # they log whole URLs
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    from meigen_mcp import stdio  # noqa: PLC0415  # on first use: it loads the SDK
+    if over_http:
+        from meigen_mcp import http  # noqa: PLC0415  # on first use: it loads the SDK
+
+        todo = http.serve_on_sandbox if sandbox else http.serve
+        try:
+            anyio.run(todo, loaded, host, port, allowed_hosts)
+        except http.Refused as problem:
+            raise click.ClickException(str(problem)) from None
+        return
+    from meigen_mcp import stdio  # noqa: PLC0415  # on first use: as above
 
     anyio.run(stdio.serve_on_sandbox if sandbox else stdio.serve, loaded)
 

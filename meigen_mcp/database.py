@@ -25,13 +25,18 @@ class Database:
     It is opened on first use, so that a server with a broken data folder still starts and says
     what is wrong. A commit is on the disk before it returns, since money moves after it.
 
+    Args:
+        folder: where its files are.
+        called: what errors call that folder; by default its path.
+
     Attributes:
         owner: this process's name in the rows that it acts on; while the process lives it holds
             an operating-system lock on a file of that name.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, called: str | None = None) -> None:
         self.folder = folder
+        self._called = called or str(folder)
         self.owner = uuid4().hex
         self._connection: sqlite3.Connection | None = None
         self._lock: Lock | None = None
@@ -92,7 +97,7 @@ class Database:
         version = int(db.execute("PRAGMA user_version").fetchone()[0])
         if version > FORMAT:
             raise LedgerUnavailable(
-                f"The ledger in {self.folder} was written by a newer meigen-mcp (format {version};"
+                f"The ledger in {self._called} was written by a newer meigen-mcp (format {version};"
                 f" this one reads {FORMAT}). Update meigen-mcp. Nothing was sent or charged."
             )
         return version
@@ -111,7 +116,7 @@ class Database:
         with self.reading() as db:
             (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
             if found != "ok":
-                raise LedgerUnavailable(f"The ledger in {self.folder} {_DAMAGED}")
+                raise LedgerUnavailable(f"The ledger in {self._called} {_DAMAGED}")
             rows = db.execute("SELECT status, count(*) FROM generations GROUP BY status").fetchall()
         return {row[0]: row[1] for row in rows}
 
@@ -127,7 +132,7 @@ class Database:
             try:
                 if None in locks:
                     raise LedgerUnavailable(
-                        f"The ledger in {self.folder} is open in another process. Quit the chat"
+                        f"The ledger in {self._called} is open in another process. Quit the chat"
                         " clients that use meigen-mcp, and call again."
                     )
                 parts = [part for part in ("", "-wal", "-shm") if Path(f"{path}{part}").exists()]
@@ -157,11 +162,11 @@ class Database:
             else:
                 fix = "cannot be written. Check that its disk has room and is not read-only."
             raise LedgerUnavailable(
-                f"The ledger in {self.folder} {fix} Nothing was sent or charged."
+                f"The ledger in {self._called} {fix} Nothing was sent or charged."
             ) from None
         except OSError:
             raise LedgerUnavailable(
-                f"The data folder {self.folder} cannot be used. Check that it may be written, or"
+                f"The data folder {self._called} cannot be used. Check that it may be written, or"
                 " set MEIGEN_DATA_DIR to another folder. Nothing was sent or charged."
             ) from None
 

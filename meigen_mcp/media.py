@@ -78,11 +78,13 @@ class Media:
     Args:
         api: what opens the URLs.
         folder: where files go; None saves nothing.
+        discreet: errors name no file.
     """
 
-    def __init__(self, api: Api, folder: Path | None) -> None:
+    def __init__(self, api: Api, folder: Path | None, *, discreet: bool = False) -> None:
         self._api = api
         self.folder = folder
+        self._discreet = discreet
 
     def problem(self) -> str | None:
         """Say why nothing can be saved, or None when it can (or is turned off)."""
@@ -172,7 +174,8 @@ class Media:
 
     def _too_large(self, job: Generation, index: int) -> TooLarge:
         saved = job.files[index] if index < len(job.files) else None
-        where = f"{job.media_urls[index]}" + (f" or at {saved}" if saved else "")
+        named = saved is not None and not self._discreet
+        where = f"{job.media_urls[index]}" + (f" or at {saved}" if named else "")
         return TooLarge(
             f"It is larger than {LARGEST_RESOURCE // 2**20} MiB, too large for one message; it is"
             f" at {where}."

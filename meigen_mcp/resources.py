@@ -63,7 +63,8 @@ class Resources:
                 return _json(uri, views.listing(service.listing(PAGE)))
             case ["generations", name] if job := service.ledger.get(service.account, name):
                 ends = job.terminal and job.next_look is None
-                return _json(uri, views.generation(job, service.clock()), _FOR_EVER if ends else 0)
+                record = views.generation(service.shown(job), service.clock())
+                return _json(uri, record, _FOR_EVER if ends else 0)
             case ["generations", name, "media", index]:
                 found = service.ledger.get(service.account, name)
                 if found is not None and index in map(str, range(len(found.media_urls))):

@@ -94,11 +94,12 @@ class StudioServer(Server[Any]):
 def build(service: Service, media: Media, live: Live) -> StudioServer:
     """Return the server over the use cases."""
     tools, resources, menu = Tools(service), Resources(service, media), Menu(service)
+    discreet = service.settings.discreet
     server = StudioServer(
         "meigen-mcp",
         version=__version__,
         title="MeiGen",
-        instructions=INSTRUCTIONS,
+        instructions=INSTRUCTIONS.replace(" and saved files", "") if discreet else INSTRUCTIONS,
         icons=[t.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
         cache_hints={
             "tools/list": CacheHint(ttl_ms=FRESH),
@@ -122,7 +123,15 @@ def build(service: Service, media: Media, live: Live) -> StudioServer:
     server.middleware.append(sealed)
     server.middleware.append(live.middleware)
     server.middleware.append(server.counted)
+    # Not by the constructor, which warns: 2026-07-28 has it no more, but 2025 clients call it.
+    server.add_request_handler("logging/setLevel", t.SetLevelRequestParams, _set_level)
     return server
+
+
+async def _set_level(ctx: Context, params: t.SetLevelRequestParams) -> t.EmptyResult:
+    """Serve `logging/setLevel`: whatever the level, the log goes to stderr and to no client."""
+    del ctx, params
+    return t.EmptyResult()
 
 
 def _guarded(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:

@@ -90,6 +90,10 @@ class Service:
         self.closing = True
         self.ledger.wake_waiting()
 
+    def shown(self, job: Generation) -> Generation:
+        """Return a record as answers may tell it."""
+        return replace(job, files=()) if self.settings.discreet else job
+
     # --- generating -----------------------------------------------------------------------------
 
     async def generate(self, tool: Tool, arguments: Mapping[str, Any], person: Person) -> Outcome:
@@ -259,7 +263,7 @@ class Service:
         place, starts = 0, None
         if job.status == "queued" and not job.parked:
             place, starts = self._window.in_line(job, self.clock())
-        return Outcome(job, job.status, place=place, starts_at=starts, adopted=adopted)
+        return Outcome(self.shown(job), job.status, place=place, starts_at=starts, adopted=adopted)
 
     # --- looking --------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ SETTINGS = (
     Setting(
         "MEIGEN_REFERENCE_DIRS",
         "",
-        f"Folders that local references may come from, separated by `{os.pathsep}`.",
+        "Kept for local references, which this version does not read yet: references are URLs.",
     ),
     Setting(
         "MEIGEN_MAX_CREDITS_PER_GENERATION", "no cap", "Hard cap for one call; 0 spends nothing."
@@ -76,6 +76,7 @@ class Settings:
         max_per_day: credits in 24 hours; None: no cap.
         confirm_above: credits; None: never ask.
         problems: one sentence for each bad value; with any, no tool spends anything.
+        discreet: answers name no path of this machine, which their reader cannot open.
     """
 
     token: str | None
@@ -93,6 +94,7 @@ class Settings:
     http_token: str | None
     log_level: str
     problems: tuple[str, ...]
+    discreet: bool = False
 
     @property
     def own_origin(self) -> str | None:

@@ -23,6 +23,13 @@ def settings(tmp_path: Path) -> Settings:
     return make_settings(tmp_path)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what this command does not run."""
+    terminalreporter.write_line(
+        "not run here: the official conformance suite; it needs npm: python -m tests.conformance"
+    )
+
+
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the settings of whoever runs the tests out of them."""

@@ -33,6 +33,7 @@ DEFAULTS: dict[str, Any] = {
     "http_token": None,
     "log_level": "warning",
     "problems": (),
+    "discreet": False,
 }
 ORIGIN = "an origin such as https://www.meigen.ai (http for loopback only), without a path"
 CREDITS = "a number of credits, 0 or more"

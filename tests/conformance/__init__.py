@@ -1,0 +1,1 @@
+"""The official conformance suite against this server: `python -m tests.conformance`."""

