@@ -8,11 +8,11 @@ import json
 import sqlite3
 import sys
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -39,7 +39,8 @@ class Ledger:
         self.database = database
         self._seen = (-1, -1)  # SQLite's data_version, our own version clock
         self._changed = anyio.Event()
-        self._waiting: defaultdict[str, anyio.Event] = defaultdict(anyio.Event)
+        # Only those who wait hold on to their event.
+        self._waiting: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self.work = anyio.Event()
 
     # --- generations ----------------------------------------------------------------------------
@@ -321,8 +322,12 @@ class Ledger:
         self._changed = anyio.Event()
         self.work.set()
         for name in (job.request_id, job.generation_id):
-            if name is not None and name in self._waiting:
-                self._waiting.pop(name).set()
+            self._wake(name)
+
+    def _wake(self, name: str | None) -> None:
+        event = None if name is None else self._waiting.pop(name, None)
+        if event is not None:
+            event.set()
 
     def notice(self) -> None:
         """Notice what other processes changed, and wake whoever waits for it."""
@@ -340,8 +345,7 @@ class Ledger:
         self.work.set()
         for row in rows:
             for name in row:
-                if name in self._waiting:
-                    self._waiting.pop(name).set()
+                self._wake(name)
 
     async def wait(
         self,
@@ -352,17 +356,17 @@ class Ledger:
     ) -> Generation:
         """Return the record as soon as it is done, at the latest at a time."""
         while True:
-            changed = self._waiting[job.request_id]
             job = self.get(job.account, job.request_id) or job
             left = until - clock()
             if done(job) or left <= 0:
                 return job
+            changed = self._waiting.setdefault(job.request_id, anyio.Event())
             with anyio.move_on_after(left):
                 await changed.wait()
 
     def wake_waiting(self) -> None:
         """Let everybody who waits for a record look again."""
-        for event in self._waiting.values():
+        for event in list(self._waiting.values()):
             event.set()
         self._waiting.clear()
 
