@@ -41,8 +41,8 @@ class Person(Protocol):
         """Ask whether a price is fine."""
         ...
 
-    async def report(self, job: Generation, elapsed: float) -> None:
-        """Tell how a generation that the call waits for stands."""
+    async def report(self, job: Generation, elapsed: float, place: int | None) -> None:
+        """Tell how a generation that the call waits for stands, and its place in the queue."""
         ...
 
 

@@ -64,10 +64,11 @@ class Caller:
                 return "declined"
         return "no answer"
 
-    async def report(self, job: Generation, elapsed: float) -> None:
+    async def report(self, job: Generation, elapsed: float, place: int | None) -> None:
         """Send progress; a client that does not read it is not waited for."""
         expected = job.expected_seconds
-        words = f"{job.status}, {elapsed:.0f} s of about {expected:.0f} s"
+        line = "" if place is None else f", {place} before it" if place else ", next in line"
+        words = f"{job.status}{line}, {elapsed:.0f} s of about {expected:.0f} s"
         total = expected if elapsed < expected else None
         with anyio.move_on_after(1):
             await self._ctx.session.report_progress(elapsed, total, words)

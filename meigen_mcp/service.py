@@ -251,7 +251,8 @@ class Service:
             job = await self._until(job, done, min(until, now + _REPORT_EVERY))
             if done(job) or self.clock() >= until or self.closing:
                 return job
-            await person.report(job, self.clock() - job.created_at)
+            place = self._place(job)[0] if job.status == "queued" else None
+            await person.report(job, self.clock() - job.created_at, place)
 
     async def _until(
         self, job: Generation, done: Callable[[Generation], bool], until: float
@@ -259,10 +260,13 @@ class Service:
         """Wait until a record is done, a time has come, or the server closes."""
         return await self.ledger.wait(job, lambda j: self.closing or done(j), until, self.clock)
 
+    def _place(self, job: Generation) -> tuple[int, float]:
+        return self._window.in_line(job, self.clock())
+
     def _outcome(self, job: Generation, *, adopted: bool = False) -> Outcome:
         place, starts = 0, None
         if job.status == "queued" and not job.parked:
-            place, starts = self._window.in_line(job, self.clock())
+            place, starts = self._place(job)
         return Outcome(self.shown(job), job.status, place=place, starts_at=starts, adopted=adopted)
 
     # --- looking --------------------------------------------------------------------------------

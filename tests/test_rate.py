@@ -72,6 +72,16 @@ async def test_a_429_stops_all_submissions_until_retry_after(tmp_path: Path) -> 
         assert min(post.at for post in on.emulator.posts) >= start + 90
 
 
+async def test_a_call_that_waits_in_line_is_told_its_place(tmp_path: Path) -> None:
+    """Its place while it is queued, and none once it is sent."""
+    async with workbench(tmp_path, MEIGEN_RATE_LIMIT="1") as on:
+        for number in range(2):
+            await on.generate(prompt=f"{number}", modelId="nanobanana-2", wait=0)
+        person = Someone()
+        await on.generate(person=person, prompt="third", modelId="nanobanana-2", wait=20)
+        assert set(person.told) == {("queued", 1)}
+
+
 async def test_two_processes_share_one_window(tmp_path: Path) -> None:
     """The limit holds over all processes on one ledger."""
     async with workbench(tmp_path) as one, workbench(tmp_path, beside=one) as other:

@@ -47,14 +47,17 @@ class Someone:
     answer: Verdict = "cannot ask"
     pending: str | None = None
     asked: list[Question] = field(default_factory=list)
+    told: list[tuple[str, int | None]] = field(default_factory=list)
 
     async def confirm(self, question: Question) -> Verdict:
         """Answer a question about a price."""
         self.asked.append(question)
         return self.answer
 
-    async def report(self, job: Generation, elapsed: float) -> None:
+    async def report(self, job: Generation, elapsed: float, place: int | None) -> None:
         """Hear how it goes."""
+        del elapsed
+        self.told.append((job.status, place))
 
 
 class Faulty(httpx.AsyncBaseTransport):
