@@ -1,67 +1,34 @@
 """The MeiGen wire, and the only HTTP client.
 
-Field names and error codes: the official page of 2026-05 and the official client up to 2026-10.
-Every failure becomes one class of `errors.ApiError`; no text of a library leaves this module.
+What a reply means is told by `replies`. Every failure becomes one class of `errors.ApiError`; no
+text of a library leaves this module.
 """
 
 import json
-import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from decimal import Decimal
-from email.utils import parsedate_to_datetime
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
 import anyio
 import httpx
 
-from meigen_mcp import errors
-from meigen_mcp.catalogue import MediaType
-from meigen_mcp.generation import Balance, Report
+from meigen_mcp import errors, replies
+from meigen_mcp.generation import Report
 from meigen_mcp.references import public_url
 from meigen_mcp.settings import Settings
 
 LARGEST_REPLY = 4 * 2**20
-LONGEST_RETRY_AFTER = 300.0
-LONGEST_EXPECTED = 3600.0
 CONNECT_SECONDS = 10.0
 GET_SECONDS = 15.0
 POST_SECONDS = 60.0
+PRESIGN_SECONDS = 15.0
+PUT_SECONDS = 30.0
 _LONGEST_URL = 4096
-_SHORTEST_SECRET = 10
-_MOST_MEDIA = 16
 _MOST_REDIRECTS = 5
-
-CODES: Mapping[str, type[errors.ApiError]] = MappingProxyType(
-    {
-        "invalid_request": errors.InvalidRequest,
-        "insufficient_credits": errors.InsufficientCredits,
-        "request_not_found": errors.RequestNotFound,
-        "in_progress": errors.InProgress,
-        "idempotency_conflict": errors.IdempotencyConflict,
-        "request_id_collision": errors.RequestIdCollision,
-        "generation_unavailable": errors.GenerationGone,
-        "status_query_busy": errors.StatusBusy,
-    }
-)
-_STATUSES: Mapping[int, type[errors.ApiError]] = MappingProxyType(
-    {
-        401: errors.Unauthorized,
-        402: errors.InsufficientCredits,
-        403: errors.Forbidden,
-        408: errors.ServerError,
-        409: errors.InProgress,
-        410: errors.GenerationGone,
-        429: errors.RateLimited,
-    }
-)
-_MODERATION = re.compile(r"\b(safety|policy|flagged|moderation|prohibited)\b", re.IGNORECASE)
 
 
 class Api:
@@ -78,6 +45,7 @@ class Api:
     ) -> None:
         self._token = settings.token
         self._base_url = f"{settings.base_url}/api"
+        self._presign_url = f"{settings.upload_url}/upload/presign"
         self._transport = transport
         self._acceptable = public_url(settings.own_origin)
 
@@ -116,7 +84,7 @@ class Api:
             headers={"Content-Type": "application/json"},
             seconds=POST_SECONDS,
         )
-        report = self._report(payload)
+        report = replies.report(payload, self.acceptable)
         if report.generation_id is None or not payload.get("success"):
             raise errors.UnreadableReply("MeiGen's answer to the submission lacks an id.")
         return report
@@ -128,7 +96,7 @@ class Api:
             ApiError: MeiGen did not say how it stands.
         """
         payload = await self._json("GET", f"/generate/v2/status/{quote(generation_id, safe='')}")
-        return replace(self._report(payload), generation_id=generation_id)
+        return replace(replies.report(payload, self.acceptable), generation_id=generation_id)
 
     async def lookup(self, request_id: str) -> Report:
         """Ask what became of the submission with this idempotency key.
@@ -138,7 +106,7 @@ class Api:
             ApiError: MeiGen did not say.
         """
         payload = await self._json("GET", f"/generate/v2/requests/{quote(request_id, safe='')}")
-        report = self._report(payload)
+        report = replies.report(payload, self.acceptable)
         if report.generation_id is None:
             raise errors.UnreadableReply("MeiGen's answer to the look-up lacks an id.")
         return report
@@ -179,6 +147,52 @@ class Api:
         """Say whether a URL from a reply may be opened or handed on."""
         return len(url) <= _LONGEST_URL and not any(self._acceptable.check(url, "url"))
 
+    async def upload(self, data: bytes, filename: str, content_type: str) -> str:
+        """Make a reference image public for 24 hours and return its URL.
+
+        Args:
+            data: the image, at most the gateway's 9,500,000 bytes.
+            filename: what the gateway is told; anyone may see it.
+            content_type: image/jpeg, image/png, image/webp or image/gif.
+
+        Raises:
+            UploadFailed: nothing was generated or charged.
+        """
+        asked = {"filename": filename, "contentType": content_type, "size": len(data)}
+        promise = await self._uploading(
+            "POST",
+            self._presign_url,
+            json.dumps(asked).encode(),
+            content_type="application/json",
+            seconds=PRESIGN_SECONDS,
+        )
+        if promise.get("success") is not True:
+            raise replies.not_uploaded("The upload gateway promised nothing.")
+        presigned, public = (str(promise.get(name)) for name in ("presignedUrl", "publicUrl"))
+        if not (self.acceptable(presigned) and self.acceptable(public)):
+            raise replies.not_uploaded("The upload gateway named an address that is not public.")
+        await self._uploading(
+            "PUT", presigned, data, content_type=content_type, seconds=PUT_SECONDS
+        )
+        return public
+
+    async def _uploading(
+        self, method: str, url: str, content: bytes, *, content_type: str, seconds: float
+    ) -> dict[str, Any]:
+        """Do one step of an upload, and return what is said; no step carries the token."""
+        headers = {"Content-Type": content_type}
+        try:
+            response, raw = await self._exchange(
+                method, url, headers=headers, content=content, seconds=seconds, whole=seconds
+            )
+        except errors.ApiError as error:
+            raise replies.not_uploaded(error.message) from None
+        payload = replies.parsed(raw, self._token) or {}
+        if not response.is_success or payload.get("success") is False:
+            header = response.headers.get("retry-after")
+            raise replies.upload_failure(response.status_code, payload, header)
+        return payload
+
     async def _json(
         self,
         method: str,
@@ -188,103 +202,56 @@ class Api:
         headers: Mapping[str, str] | None = None,
         content: bytes | None = None,
     ) -> dict[str, Any]:
-        headers = {**(headers or {}), "Accept-Encoding": "gzip"}
+        headers = dict(headers or {})
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
+        whole = seconds + CONNECT_SECONDS
+        response, raw = await self._exchange(
+            method, path, headers=headers, content=content, seconds=seconds, whole=whole
+        )
+        payload = replies.parsed(raw, self._token)
+        if payload is not None and response.is_success and payload.get("success") is not False:
+            return payload
+        raise replies.failure(
+            response.status_code,
+            payload,
+            response.headers.get("retry-after"),
+            lookup="/requests/" in path,
+        )
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes | None,
+        seconds: float,
+        whole: float,
+    ) -> tuple[httpx.Response, bytes]:
+        """Send a request and read its reply.
+
+        Args:
+            method: of HTTP.
+            url: a path of the API, or a whole URL; redirects are not followed.
+            headers: besides those of every request.
+            content: the body.
+            seconds: for each read and write.
+            whole: seconds for everything.
+        """
+        headers = {**headers, "Accept-Encoding": "gzip"}
         timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
         raw = bytearray()
-        with _translated(), anyio.fail_after(seconds + CONNECT_SECONDS):
+        with _translated(), anyio.fail_after(whole):
             async with self._http.stream(
-                method, path, headers=headers, content=content, timeout=timeout
+                method, url, headers=headers, content=content, timeout=timeout
             ) as response:
                 _refuse_packed(response, "gzip")
                 async for chunk in response.aiter_bytes():
                     raw += chunk
                     if len(raw) > LARGEST_REPLY:
                         raise errors.UnreadableReply("MeiGen's reply was too large to read.")
-        return self._judged(response, bytes(raw), lookup="/requests/" in path)
-
-    def _judged(self, response: httpx.Response, raw: bytes, *, lookup: bool) -> dict[str, Any]:
-        payload = self._object(raw)
-        if payload is not None and response.is_success and payload.get("success") is not False:
-            return payload
-        said = payload or {}
-        text = _words(said.get("error"))
-        after = _retry_after(response.headers.get("retry-after"), said.get("retryAfterSeconds"))
-        status = response.status_code
-        kind = CODES.get(_text(said.get("code")) or "") or _STATUSES.get(status)
-        if status == 429 and kind is not errors.StatusBusy:
-            kind = errors.RateLimited
-        if payload is None and kind in (None, errors.GenerationGone):
-            # Nothing but the API's own word ends a generation for good.
-            kind = errors.UnreadableReply
-        elif kind is None and status == 404:
-            # Any other 404 on the look-up route must not be read as "not submitted".
-            kind = errors.UnreadableReply if lookup else errors.JobNotFound
-        elif kind is None and 400 <= status < 500:
-            kind = errors.InvalidRequest
-        elif kind is None:
-            kind = errors.ServerError
-        if kind is errors.InvalidRequest and _MODERATION.search(text):
-            kind = errors.ModerationRefused
-        raise kind(_sentence(kind, text, said, status), retry_after=after)
-
-    def _object(self, raw: bytes) -> dict[str, Any] | None:
-        try:
-            payload = self._cleaned(json.loads(raw))
-        except (ValueError, RecursionError):
-            return None
-        return payload if isinstance(payload, dict) else None
-
-    def _cleaned(self, value: Any) -> Any:
-        """Return JSON without the token, and without half characters, which cannot be stored."""
-        match value:
-            case str():
-                text = value.encode("utf-8", "replace").decode()
-                secret = self._token or ""
-                return text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
-            case list():
-                return [self._cleaned(item) for item in value]
-            case dict():
-                return {self._cleaned(name): self._cleaned(item) for name, item in value.items()}
-        return value
-
-    def _report(self, payload: Mapping[str, Any]) -> Report:
-        status = payload.get("status")
-        if not isinstance(status, str):
-            raise errors.UnreadableReply("MeiGen's reply does not say how the generation stands.")
-        media: MediaType | None = None
-        if payload.get("mediaType") in ("image", "video"):
-            media = payload["mediaType"]
-        expected = _seconds(payload.get("expectedWaitSeconds"))
-        return Report(
-            status=status,
-            generation_id=_text(payload.get("generationId")) or _text(payload.get("jobId")),
-            media_type=media,
-            model_id=_text(payload.get("modelId")),
-            media_urls=self._media_urls(payload),
-            aspect_ratio=_text(payload.get("aspectRatio")),
-            credits_used=_number(payload.get("creditsUsed"), minimum=0),
-            credits_status=_text(payload.get("creditsStatus")),
-            balance=_balance(payload.get("credits")),
-            error=_words(payload.get("error")) or None,
-            failure_code=_text(payload.get("failureCode")),
-            observed_seconds=_seconds(payload.get("pollHintSeconds")),
-            expected_seconds=min(expected, LONGEST_EXPECTED) if expected and expected > 0 else None,
-        )
-
-    def _media_urls(self, payload: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the video, else all images, else the one image."""
-        for found in (
-            [payload.get("videoUrl")],
-            payload.get("imageUrls"),
-            [payload.get("imageUrl")],
-        ):
-            urls = found if isinstance(found, list) else []
-            wanted = dict.fromkeys(u for u in urls if isinstance(u, str) and self.acceptable(u))
-            if wanted:
-                return tuple(wanted)[:_MOST_MEDIA]
-        return ()
+        return response, bytes(raw)
 
 
 @contextmanager
@@ -306,94 +273,3 @@ def _refuse_packed(response: httpx.Response, accepted: str) -> None:
     """Refuse a compression that was not asked for: a few packed bytes can fill the memory."""
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", accepted):
         raise errors.UnreadableReply("The reply is packed in a way that was not asked for.")
-
-
-# `{words}` are the API's own, `{figures}` what it says of the balance.
-_SENTENCES: Mapping[type[errors.ApiError], str] = MappingProxyType(
-    {
-        errors.Unauthorized: "MeiGen does not accept the token in MEIGEN_API_TOKEN."
-        " Nothing was charged.",
-        errors.Forbidden: "MeiGen does not allow this for the account{words}. Nothing was charged.",
-        errors.InsufficientCredits: "The purchased credits are not enough{figures}. Daily free"
-        " credits do not count through an API token. Nothing was charged.",
-        errors.ModerationRefused: "MeiGen's content filter refused it{words}. Nothing was charged.",
-        errors.InvalidRequest: "MeiGen refused the request{words}. Nothing was charged.",
-        errors.RateLimited: "MeiGen's limit of submissions a minute is used up.",
-        errors.UnreadableReply: "MeiGen's reply was not the documented JSON{words}.",
-        errors.GenerationGone: "MeiGen has deleted the record of this generation; what it cost is"
-        " not known.",
-        errors.RequestNotFound: "MeiGen has no generation for this request.",
-        errors.JobNotFound: "MeiGen does not know this generation.",
-        errors.InProgress: "MeiGen is still taking the submission in.",
-        errors.IdempotencyConflict: "MeiGen holds this requestId for something else.",
-        errors.RequestIdCollision: "MeiGen holds this requestId for something else.",
-        errors.StatusBusy: "MeiGen cannot say right now how it stands.",
-        errors.ServerError: "MeiGen has a problem of its own{words}.",
-    }
-)
-
-
-def _sentence(kind: type[errors.ApiError], text: str, said: Mapping[str, Any], status: int) -> str:
-    words = f": {text.rstrip('.')}" if text else f" (HTTP {status})"
-    need, have = _number(said.get("required")), _number(said.get("available"))
-    known = need is not None and have is not None
-    figures = f" ({need:f} needed, {have:f} there)" if known else ""
-    return _SENTENCES[kind].format(words=words, figures=figures)
-
-
-def _words(value: Any) -> str:
-    """Return the API's own words, short and on one line."""
-    if isinstance(value, Mapping):
-        value = value.get("message")
-    if not isinstance(value, str):
-        return ""
-    text = "".join(letter if letter.isprintable() else " " for letter in value[:1000])
-    return " ".join(text.split())[:300]
-
-
-def _retry_after(header: str | None, seconds: Any) -> float | None:
-    """Return the longer of both hints, capped; what lies in the past is no hint."""
-    hints = (_header_seconds(header), _seconds(seconds))
-    said = [hint for hint in hints if hint is not None and hint >= 0]
-    return min(max(said), LONGEST_RETRY_AFTER) if said else None
-
-
-def _header_seconds(header: str | None) -> float | None:
-    """Read a `Retry-After`: seconds or a date."""
-    try:
-        return None if header is None else float(header)
-    except ValueError:
-        pass
-    try:
-        when = parsedate_to_datetime(header or "")
-    except (ValueError, OverflowError):
-        return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return (when - datetime.now(UTC)).total_seconds()
-
-
-def _balance(value: Any) -> Balance | None:
-    if not isinstance(value, Mapping):
-        return None
-    unlimited = value.get("unlimited")
-    return Balance(
-        _number(value.get("daily")),
-        _number(value.get("purchased")),
-        unlimited if isinstance(unlimited, bool) else None,
-    )
-
-
-def _number(value: Any, *, minimum: float = float("-inf")) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    number = Decimal(str(value))
-    return number if number.is_finite() and abs(number) < 10**12 and number >= minimum else None
-
-
-def _seconds(value: Any) -> float | None:
-    number = _number(value)
-    return None if number is None else float(number)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and 0 < len(value) <= 500 else None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import anyio
+import anyio.to_thread
 import httpx
 
 from meigen_mcp.api import Api
@@ -23,6 +24,7 @@ from meigen_mcp.poller import Poller
 from meigen_mcp.server import StudioServer, build
 from meigen_mcp.service import Service
 from meigen_mcp.settings import Settings
+from meigen_mcp.sources import Sources
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +101,8 @@ async def opened(
         database, account = Keyless(settings.data_dir, error), ""
     api = Api(settings, transport)
     try:
-        media = Media(api, settings.output_dir, discreet=settings.discreet)
+        previews = settings.data_dir / "previews"
+        media = Media(api, settings.output_dir, previews=previews, discreet=settings.discreet)
         yield Parts(account, Ledger(database), api, media)
     finally:
         with anyio.CancelScope(shield=True):
@@ -120,7 +123,8 @@ async def running(
     async with opened(settings, transport) as parts:
         catalogue = LiveCatalogue(settings, parts.ledger, lambda: parts.api)
         catalogue.load()
-        service = Service(settings, parts.account, parts.ledger, catalogue)
+        sources = Sources(settings, parts.account, parts.ledger, parts.api, parts.media)
+        service = Service(settings, parts.account, parts.ledger, catalogue, sources)
         live = Live(service)
         poller = Poller(
             parts.ledger,
@@ -137,6 +141,7 @@ async def running(
             group.start_soon(poller.run)
             group.start_soon(catalogue.run)
             group.start_soon(live.run)
+            group.start_soon(anyio.to_thread.run_sync, parts.media.sweep)
             yield App(build(service, parts.media, live), service, live)
             group.cancel_scope.cancel()
 

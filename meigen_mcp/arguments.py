@@ -9,7 +9,7 @@ from typing import Any, Literal
 from meigen_mcp.catalogue import Catalogue, Continuation, MediaType, Model, Option
 from meigen_mcp.errors import Problem
 from meigen_mcp.forms import Form, Link, Narrows, Requires, When
-from meigen_mcp.references import public_url, text_or_public_url
+from meigen_mcp.references import MEDIUM, Accepts, text_or_public_url
 from meigen_mcp.rules import (
     Choice,
     Flag,
@@ -34,6 +34,8 @@ REQUEST_ID = Text("a UUID", _UUID, "give the requestId of an earlier answer, or 
 WAIT = Number(0, 40, whole=True, unit="seconds")
 PROMPT = Text("text that is not blank", r"\S", "describe the picture or clip")
 
+URLS = Accepts()
+"""What the API itself takes: URLs."""
 CONTROL: Mapping[str, Rule] = {
     "wait": WAIT,
     "maxCredits": Number(0, unit="credits"),
@@ -74,30 +76,30 @@ def list_models_form(catalogue: Catalogue) -> Form:
     )
 
 
-def form(model: Model, peers: Sequence[Model], own_origin: str | None = None) -> Form:
+def form(model: Model, peers: Sequence[Model], accepts: Accepts = URLS) -> Form:
     """Return the complete rules of a generating call with one model.
 
     Args:
         model: the model that the call uses.
         peers: all models of the same medium, to say which of them takes what this one does not.
-        own_origin: a loopback origin whose URLs count as public (the sandbox's own).
+        accepts: what references may be; by default what the API takes.
     """
-    rules = generation_rules(model, own_origin)
+    rules = generation_rules(model, accepts)
     required = ["prompt"]
     if not (model.default and model.media_type == "image"):
         required.append("modelId")
     if model.requires_first_frame and "referenceImages" in rules:
         required.append("referenceImages")
     elsewhere = {
-        name: _not_taken(name, model, peers, own_origin)
-        for name in names(peers, own_origin)
+        name: _not_taken(name, model, peers, accepts)
+        for name in names(peers, accepts)
         if name not in rules
     }
     return Form({**rules, **CONTROL}, tuple(required), tuple(_links(model)), elsewhere)
 
 
 def judge(
-    tool: Tool, catalogue: Catalogue, arguments: Mapping[str, Any], own_origin: str | None = None
+    tool: Tool, catalogue: Catalogue, arguments: Mapping[str, Any], accepts: Accepts = URLS
 ) -> tuple[Model | None, list[Problem]]:
     """Find the model of a generating call and every problem of its arguments.
 
@@ -110,17 +112,17 @@ def judge(
     if absent(given):
         model = catalogue.default(medium)
         if model is not None:
-            return model, form(model, peers, own_origin).check(arguments)
+            return model, form(model, peers, accepts).check(arguments)
         problem = Problem("modelId", "missing", _use(peers))
-        return None, [problem, *_common_problems(peers, arguments, own_origin)]
+        return None, [problem, *_common_problems(peers, arguments, accepts)]
     found = catalogue.find(given) if isinstance(given, str) else None
     if found is not None and found.media_type == medium:
-        return found, form(found, peers, own_origin).check(arguments)
+        return found, form(found, peers, accepts).check(arguments)
     problem = _no_such_model(given, medium, catalogue)
     meant = found or _meant(given, medium, catalogue)
     if meant is None:
-        return None, [problem, *_common_problems(peers, arguments, own_origin)]
-    meant_form = form(meant, catalogue.accepted(meant.media_type), own_origin)
+        return None, [problem, *_common_problems(peers, arguments, accepts)]
+    meant_form = form(meant, catalogue.accepted(meant.media_type), accepts)
     return None, [problem, *meant_form.check({**arguments, "modelId": meant.id})]
 
 
@@ -155,16 +157,16 @@ def _no_such_model(given: Any, medium: MediaType, catalogue: Catalogue) -> Probl
 
 
 def _common_problems(
-    peers: Sequence[Model], arguments: Mapping[str, Any], own_origin: str | None
+    peers: Sequence[Model], arguments: Mapping[str, Any], accepts: Accepts
 ) -> list[Problem]:
     """Judge what does not depend on the model, and what every model refuses."""
-    rules = [generation_rules(model, own_origin) for model in peers]
-    known_names = [*(names(peers, own_origin) or GENERATION), *CONTROL]
+    rules = [generation_rules(model, accepts) for model in peers]
+    known_names = [*(names(peers, accepts) or GENERATION), *CONTROL]
     strange = [unknown(n, n, known_names) for n in arguments if n not in known_names]
     common = Form({"prompt": PROMPT, **CONTROL}, ("prompt",))
     known = {name: value for name, value in arguments.items() if name in common.rules}
     problems = [*strange, *common.check(known)]
-    for name in names(peers, own_origin):
+    for name in names(peers, accepts):
         value = arguments.get(name)
         if name in ("prompt", "modelId") or absent(value):
             continue
@@ -176,21 +178,20 @@ def _common_problems(
     return problems
 
 
-def _not_taken(name: str, model: Model, peers: Sequence[Model], own: str | None) -> Problem:
-    takers = [m.id for m in peers if not m.legacy and name in generation_rules(m, own)]
+def _not_taken(name: str, model: Model, peers: Sequence[Model], accepts: Accepts) -> Problem:
+    takers = [m.id for m in peers if not m.legacy and name in generation_rules(m, accepts)]
     fix = f"leave it out, or use {listed(takers)}" if takers else "leave it out"
     return Problem(name, f"{model.id} takes no {name}, so it would have no effect", fix)
 
 
-def names(models: Sequence[Model], own_origin: str | None) -> list[str]:
+def names(models: Sequence[Model], accepts: Accepts = URLS) -> list[str]:
     """Return the generation arguments that any of the models takes, in reading order."""
-    taken = {name for model in models for name in generation_rules(model, own_origin)}
+    taken = {name for model in models for name in generation_rules(model, accepts)}
     return [name for name in GENERATION if name in taken]
 
 
-def generation_rules(model: Model, own_origin: str | None) -> dict[str, Rule]:
+def generation_rules(model: Model, accepts: Accepts = URLS) -> dict[str, Rule]:
     """Return what each generation argument of a model may be, in reading order."""
-    url = public_url(own_origin)
     rules: dict[str, Rule] = {
         "prompt": PROMPT,
         "modelId": Choice((model.id,)),
@@ -206,17 +207,17 @@ def generation_rules(model: Model, own_origin: str | None) -> dict[str, Rule]:
     if model.tiers:
         rules["tier"] = Choice(model.tiers, model.default_tier)
     if model.max_reference_images != 0:
-        rules["referenceImages"] = Items(url, model.max_reference_images)
+        rules["referenceImages"] = Items(accepts.image(), model.max_reference_images)
     if model.reference_types:
         rules["referenceType"] = Choice(model.reference_types, model.default_reference_type)
     if (clip := model.continuation) is not None:
         low = clip.minimum_seconds
-        rules["referenceVideo"] = url
+        rules["referenceVideo"] = accepts.video()
         rules["referenceVideoDuration"] = Number(
             low or 0, clip.maximum_seconds, above=not low, unit="seconds"
         )
     if model.options:
-        options = {name: _option(option, own_origin) for name, option in model.options.items()}
+        options = {name: _option(option, accepts) for name, option in model.options.items()}
         rules["niji7Options"] = Options(options)
     return {name: rules[name] for name in GENERATION if name in rules}
 
@@ -244,7 +245,7 @@ def _duration(model: Model) -> Rule:
     )
 
 
-def _option(option: Option, own_origin: str | None) -> Rule:
+def _option(option: Option, accepts: Accepts) -> Rule:
     match option.type:
         case "number":
             default = option.default if isinstance(option.default, int | float) else None
@@ -255,7 +256,10 @@ def _option(option: Option, own_origin: str | None) -> Rule:
             default_choice = option.default if isinstance(option.default, str) else None
             return Choice(option.values, default_choice)
         case "reference":
-            return text_or_public_url("a style code, a word or a public https URL", own_origin)
+            return text_or_public_url(_STYLE, accepts.own_origin)
+
+
+_STYLE = "a style code, a word or a public https URL"
 
 
 def _sources(model: Model) -> tuple[str, ...]:
@@ -285,7 +289,7 @@ def _links(model: Model) -> Iterable[Link]:
 
 def _continuation_links(model: Model, clip: Continuation) -> Iterable[Link]:
     yield Requires(
-        When("referenceVideo"),
+        When("referenceVideo", unless=f"^{MEDIUM}"),  # an earlier result is measured
         ("referenceVideoDuration",),
         "without it MeiGen counts the reference video as 0 s, so the charge would be wrong and the"
         " continuation misconfigured",

@@ -1,6 +1,5 @@
 """Whether money may be spent: the caps, the ceiling of the call, and the person's yes."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -59,6 +58,19 @@ class Offer:
     cheaper: tuple[tuple[str, Quote], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A call that may be paid for.
+
+    Attributes:
+        job: the record to commit, once it has the bytes of its POST.
+        sent: the arguments to be sent, the priced defaults among them where a limit applies.
+    """
+
+    job: Generation
+    sent: Mapping[str, Any]
+
+
 class Budget:
     """Decides over one account's money."""
 
@@ -78,11 +90,11 @@ class Budget:
 
     async def decide(
         self, draft: Generation, model: Model, max_credits: float | None, person: Person
-    ) -> Generation | Offer:
+    ) -> Intent | Offer:
         """Hold the quote against the caps and, where needed, ask the person.
 
         Returns:
-            The intent, ready to be committed; or the offer of a call that needs approval.
+            The intent, or the offer of a call that needs approval.
 
         Raises:
             OverCap: a cap or `maxCredits` does not allow it.
@@ -108,16 +120,14 @@ class Budget:
         reserved = firm.quote.credits if firm.quote.bounded else ceiling
         intent = self._intent(firm, settled, reserved or firm.quote.credits)
         if asked:
-            self.ledger.set_note(f"approved:{self.account}", intent.created_at)
+            self.ledger.set_note(f"approved:{self.account}", intent.job.created_at)
         return intent
 
     def _intent(
         self, draft: Generation, sent: Mapping[str, Any], reserved: Decimal | None
-    ) -> Generation:
-        """Return the record to commit, with the exact bytes of its POST."""
-        body = json.dumps({**sent, "idempotencyKey": draft.request_id}, ensure_ascii=False)
+    ) -> Intent:
         now = self.clock()
-        return replace(draft, body=body, reserved=reserved, created_at=now, next_look=now)
+        return Intent(replace(draft, reserved=reserved, created_at=now, next_look=now), sent)
 
     def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None) -> None:
         """Refuse what a cap of the person, or the call's own ceiling, does not allow."""

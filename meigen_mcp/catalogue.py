@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any, Literal
 
@@ -163,7 +163,7 @@ class Model(_Facts):
         return known
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the digest is kept
 class Catalogue:
     """All models that a call may name.
 
@@ -212,7 +212,7 @@ class Catalogue:
             unavailable={**{m.id: why for m in self.models if m.id not in ids}, **self.unavailable},
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """A short fingerprint of all facts, so that a changed surface is noticed."""
         # A live price is dated by the day on which it was read, which is no fact about the model.

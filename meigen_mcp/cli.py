@@ -161,7 +161,7 @@ def models(*, model_id: str | None, as_json: bool) -> None:
         guess = catalogue.guess(model_id)
         hint = f"; did you mean {guess.id}?" if guess else ""
         raise click.ClickException(f"there is no model {model_id}{hint}")
-    details = model_views.model_details(model, catalogue, None)
+    details = model_views.model_details(model, catalogue)
     click.echo(json.dumps(details, indent=2, ensure_ascii=False))
 
 

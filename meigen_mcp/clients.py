@@ -232,8 +232,9 @@ def _by_gemini(program: str, scope: Scope, name: str, launch: Launch | None) -> 
     return [[program, "mcp", "add", "-s", scope, *variables, name, command, *rest]]
 
 
-_LINKS = "The links and file paths in the model's answer."
-_ASKS = f"{_LINKS} Before much is spent it can ask you in a form."
+_LINKS = "The links and file paths in the model's answer, the preview in the tool's block."
+_FORM = "Before much is spent it can ask you in a form."
+_VIEWER = f"The viewer, and {_LINKS[0].lower()}{_LINKS[1:]}"
 
 CLIENTS: Mapping[str, Client] = {
     client.id: client
@@ -243,7 +244,7 @@ CLIENTS: Mapping[str, Client] = {
             "Claude Desktop",
             _claude_desktop,
             then="Quit Claude Desktop and start it again.",
-            shows="The links and file paths, inside the tool's collapsed block and in the answer.",
+            shows=_VIEWER,
         ),
         Client(
             "claude-code",
@@ -254,7 +255,7 @@ CLIENTS: Mapping[str, Client] = {
             program="claude",
             commands=_by_claude,
             then="Start a new session; /mcp shows the server.",
-            shows=_ASKS,
+            shows=f"{_LINKS} {_FORM}",
         ),
         Client(
             "cursor",
@@ -262,7 +263,7 @@ CLIENTS: Mapping[str, Client] = {
             lambda machine: [machine.home / ".cursor" / "mcp.json"],
             project=".cursor/mcp.json",
             then="Turn the server on in Settings, MCP.",
-            shows=_ASKS,
+            shows=f"{_VIEWER} {_FORM}",
         ),
         Client(
             "vscode",
@@ -272,7 +273,7 @@ CLIENTS: Mapping[str, Client] = {
             container=("servers",),
             shape="typed",
             then="Open the chat in agent mode; VS Code asks whether you trust the server.",
-            shows=_ASKS,
+            shows=f"{_VIEWER} {_FORM}",
         ),
         Client(
             "windsurf",

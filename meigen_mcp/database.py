@@ -13,7 +13,7 @@ from uuid import uuid4
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.system import Lock, private_file, private_folder, secret
 
-FORMAT = 1
+FORMAT = 2
 BUSY_SECONDS = 10.0
 """How long other processes may keep the file busy."""
 _DAMAGED = "is damaged. Run `meigen-mcp doctor --reset-ledger`, which keeps a copy."
@@ -66,27 +66,26 @@ class Database:
                 path, timeout=BUSY_SECONDS, isolation_level=None
             )
             db.row_factory = sqlite3.Row
-            new = self._version(db) == 0  # asked before anything below changes the file
+            old = self._version(db) < FORMAT  # asked before anything below changes the file
             _write_ahead(db)
             db.execute("PRAGMA synchronous=FULL")
             if sys.platform == "darwin":
                 db.execute("PRAGMA fullfsync=1")
-            if new:
-                self._create(db)
+            if old:
+                self._migrate(db)
         except BaseException:
             self.close()
             raise
         return db
 
-    def _create(self, db: sqlite3.Connection) -> None:
+    def _migrate(self, db: sqlite3.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
         try:
-            if self._version(db) == 0:  # nobody was faster
-                for statement in _statements(
-                    files("meigen_mcp").joinpath("ledger.sql").read_text("utf-8")
-                ):
+            for version in range(self._version(db) + 1, FORMAT + 1):  # unless somebody was faster
+                script = files("meigen_mcp").joinpath(f"ledger-{version}.sql").read_text("utf-8")
+                for statement in _statements(script):
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version={FORMAT}")
+                db.execute(f"PRAGMA user_version={version}")
             db.execute("COMMIT")
         except BaseException:
             if db.in_transaction:

@@ -1,6 +1,7 @@
 """What is set, what works, and what to mend. Nothing here spends, and no token is ever shown."""
 
 import importlib.metadata
+import importlib.util
 import json
 import platform
 import re
@@ -76,6 +77,8 @@ async def examine(
     findings += [] if on_sandbox else await _reachable(loaded, api)
     findings += _ledger(loaded, now())
     findings.append(_output(loaded, api))
+    findings += _references(loaded)
+    findings.append(_frames())
     findings += _clients(found, machine)
     return findings
 
@@ -230,6 +233,21 @@ def _output(loaded: Settings, make: MakeApi) -> Finding:
         return Finding("output", f"{loaded.output_dir} can be written")
     says, _, fix = problem.partition(". ")
     return Finding("output", says, fix)
+
+
+def _references(loaded: Settings) -> Iterator[Finding]:
+    for folder in loaded.reference_dirs:
+        if folder.is_dir():
+            yield Finding("references", f"images in {folder} may be used")
+        else:
+            how = "Create it, or take it out of MEIGEN_REFERENCE_DIRS."
+            yield Finding("references", f"{folder} is no folder", how)
+
+
+def _frames() -> Finding:
+    if importlib.util.find_spec("av") is None:
+        return Finding("previews", 'none of videos: `pip install "meigen-mcp[video]"` adds them')
+    return Finding("previews", "of images, and frames of videos")
 
 
 def _clients(found: Sequence[Found], machine: Machine) -> Iterator[Finding]:

@@ -28,7 +28,8 @@
         ├── StatusBusy            429 `status_query_busy`
         ├── ServerError           5xx
         ├── UnreadableReply       an answer that is not the documented JSON
-        └── Unreachable           no answer at all
+        ├── Unreachable           no answer at all
+        └── UploadFailed          a local reference did not get to the upload gateway
 
 `charged` says whether credits were taken: no, yes, refunded or unknown. `retryable` says whether
 the same call can succeed later. `next` is one imperative sentence for the model.
@@ -64,11 +65,12 @@ class MeigenError(Exception):
 
     Attributes:
         message: a whole sentence without secrets and without text of a library.
+        retryable: a class has one answer, except where an instance knows better.
     """
 
     code: ClassVar[str] = "error"
     charged: ClassVar[Charged] = "no"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     next: ClassVar[str] = "Tell the person what the message says."
 
     def __init__(self, message: str) -> None:
@@ -307,3 +309,17 @@ class Unreachable(ApiError):
     ) -> None:
         super().__init__(message, retry_after=retry_after)
         self.sent = sent
+
+
+class UploadFailed(ApiError):
+    """A local reference could not be made public, so nothing was generated."""
+
+    code = "upload_failed"
+    retryable = True
+    next = "Repeat the same call if the message says so, or give a public https URL of the image."
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, retryable: bool = True
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.retryable = retryable

@@ -4,6 +4,7 @@ The schema of a form (JSON Schema 2020-12) accepts a set of arguments if and onl
 no problem.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,16 +17,23 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """A condition on one argument: present, or one of some values, or left out as well."""
+    """A condition on one argument: present, or one of some values, or left out as well.
+
+    Attributes:
+        unless: a pattern; a text that it matches does not count as present.
+    """
 
     name: str
     values: tuple[str, ...] | None = None
     or_absent: bool = False
+    unless: str | None = None
 
     def schema(self) -> Schema:
         """Render as JSON Schema."""
         if self.values is None:
             inner: Schema = {"not": {"enum": list(ABSENT)}}
+            if self.unless is not None:
+                inner["not"] = {"anyOf": [inner["not"], {"type": "string", "pattern": self.unless}]}
         else:
             inner = {"enum": [*self.values, *(ABSENT if self.or_absent else ())]}
         schema: Schema = {"properties": {self.name: inner}}
@@ -36,6 +44,8 @@ class When:
         value = arguments.get(self.name)
         if absent(value):
             return self.or_absent
+        if self.unless is not None and isinstance(value, str) and re.search(self.unless, value):
+            return False
         return self.values is None or value in self.values
 
 

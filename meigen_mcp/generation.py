@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
+from urllib.parse import quote as quoted
 
 from meigen_mcp.catalogue import MediaType
 from meigen_mcp.errors import ApiError, Charged, MeigenError
@@ -106,6 +107,8 @@ class Generation:
         answered: an answer about it reached its caller.
         abandoned: its call was cancelled before the answer.
         adopted: a repeated call took it over.
+        preview: the path of a small picture of the result.
+        made_from: the URIs of the earlier results that it takes as references.
         owner: the process that acts on it.
         version: grows with every change of any row.
     """
@@ -144,6 +147,8 @@ class Generation:
     files: tuple[str | None, ...] = ()
     fetch_failures: int = 0
     error: Fault | None = None
+    preview: str | None = None
+    made_from: tuple[str, ...] = ()
     owner: str = ""
     version: int = 0
 
@@ -172,6 +177,19 @@ class Generation:
         if self.credits_used is not None:
             return self.credits_used
         return self.reserved or Decimal(0)
+
+
+RECORDS = "meigen://generations"
+
+
+def record_uri(name: str) -> str:
+    """Return the URI of a record."""
+    return f"{RECORDS}/{quoted(name, safe='')}"
+
+
+def media_uri(name: str, index: int) -> str:
+    """Return the URI of a medium; its index counts from 0."""
+    return f"{record_uri(name)}/media/{index}"
 
 
 def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:

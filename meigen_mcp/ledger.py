@@ -129,6 +129,20 @@ class Ledger:
             ).fetchall()
         return [(row["id"], generation(row)) for row in rows]
 
+    def made(self, account: str, url: str) -> tuple[Generation, int] | None:
+        """Return the result that a URL is, if it is one of the account's newest thousand."""
+        with self.database.reading() as db:
+            row = db.execute(
+                "SELECT * FROM (SELECT * FROM generations WHERE account = ? ORDER BY id DESC"
+                " LIMIT 1000) WHERE EXISTS"
+                " (SELECT 1 FROM json_each(media_urls) WHERE value = ?) LIMIT 1",
+                (account, url),
+            ).fetchone()
+        if row is None:
+            return None
+        job = generation(row)
+        return job, job.media_urls.index(url)
+
     def available(self) -> bool:
         """Say whether the ledger can be read."""
         try:

@@ -30,9 +30,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.generation import Generation
+from meigen_mcp.generation import RECORDS, Generation, record_uri
 from meigen_mcp.service import Service
-from meigen_mcp.views import MODELS, RECORDS, generation, record_uri
+from meigen_mcp.views import MODELS, generation
 
 log = logging.getLogger(__name__)
 Context = ServerRequestContext[Any, Any]

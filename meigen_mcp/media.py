@@ -1,15 +1,16 @@
-"""Saving results and reading them back; the only user of the file system besides the ledger.
+"""Saving results, making previews of them, and reading both back.
 
 A file is written whole or not at all, and never over another one. What it is is told by its first
 bytes, not by its name.
 """
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -17,15 +18,25 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
+from meigen_mcp import previews, provenance
 from meigen_mcp.api import Api
 from meigen_mcp.catalogue import MediaType
-from meigen_mcp.errors import NotSaved, TooLarge, UnreadableReply
+from meigen_mcp.errors import ApiError, NotSaved, TooLarge, UnreadableReply
 from meigen_mcp.generation import Generation
+from meigen_mcp.system import private_file, private_folder
 
 LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
 SECONDS: dict[MediaType, float] = {"image": 60.0, "video": 180.0}
 LARGEST_RESOURCE = 7 * 2**20
 """A stdio message over 10 MiB closes the connection in the TypeScript SDKs; base64 adds a third."""
+RENDER_SECONDS = 20.0
+"""How long making a preview may take; on an idle machine it takes one or two."""
+DRAFT_SECONDS = 3600.0
+"""Age at which an unfinished file belongs to no process that lives."""
+PREVIEW_SECONDS = 30 * 24 * 3600.0
+
+_RENDERER = (sys.executable, "-P", "-m", "meigen_mcp.previews")  # -P: not what lies in the folder
+_NO_WINDOW = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # where Windows would open one
 
 _TYPES = {
     ".png": "image/png",
@@ -78,13 +89,23 @@ class Media:
     Args:
         api: what opens the URLs.
         folder: where files go; None saves nothing.
+        previews: the private folder of the previews; None makes none.
         discreet: errors name no file.
     """
 
-    def __init__(self, api: Api, folder: Path | None, *, discreet: bool = False) -> None:
+    def __init__(
+        self,
+        api: Api,
+        folder: Path | None,
+        previews: Path | None = None,
+        *,
+        discreet: bool = False,
+    ) -> None:
         self._api = api
         self.folder = folder
+        self._previews = previews and previews.absolute()
         self._discreet = discreet
+        self._rendering = anyio.Lock()
 
     def problem(self) -> str | None:
         """Say why nothing can be saved, or None when it can (or is turned off)."""
@@ -103,6 +124,8 @@ class Media:
     async def save(self, job: Generation, index: int) -> Path:
         """Download one medium of a finished generation into the output folder.
 
+        A PNG says in its own text what it is, anything else in a JSON file of the same name.
+
         Raises:
             ApiError: it cannot be had, is too large or is not what it should be.
             NotSaved: the folder cannot be written.
@@ -112,7 +135,7 @@ class Media:
         try:
             with _draft(self.folder) as draft:
                 suffix = await self._download(job, index, draft)
-                return await anyio.to_thread.run_sync(_keep, draft, _stem(job), suffix)
+                return await anyio.to_thread.run_sync(_publish, draft, job, index, suffix)
         except OSError:
             raise NotSaved(f"{self.folder} cannot be written.") from None
 
@@ -145,10 +168,10 @@ class Media:
             TooLarge: it does not fit into one message.
             ApiError: it cannot be had.
         """
-        saved = job.files[index] if index < len(job.files) else None
+        saved = _saved(job, index)
         if saved is not None:
             with suppress(OSError, UnreadableReply):  # gone, or no longer what it was
-                return await self._read_file(job, index, Path(saved))
+                return await self._read_file(job, index, saved)
         data = bytearray()
         seconds = SECONDS[job.media_type]
         with anyio.move_on_after(seconds) as scope:
@@ -173,7 +196,7 @@ class Media:
         return Medium(data, _TYPES[suffix])
 
     def _too_large(self, job: Generation, index: int) -> TooLarge:
-        saved = job.files[index] if index < len(job.files) else None
+        saved = _saved(job, index)
         named = saved is not None and not self._discreet
         where = f"{job.media_urls[index]}" + (f" or at {saved}" if named else "")
         return TooLarge(
@@ -181,44 +204,153 @@ class Media:
             f" at {where}."
         )
 
+    # --- previews -------------------------------------------------------------------------------
 
-def _stem(job: Generation) -> str:
-    """Return the start of a file's name: the day, the model and words of the prompt."""
-    day = datetime.fromtimestamp(job.created_at).astimezone().strftime("%Y-%m-%d")
-    model = re.sub(r"[^\w.-]", "-", job.model_id, flags=re.ASCII)[:40]
-    words = "-".join(re.findall(r"\w+", job.prompt)[:6]).lower()
-    # Some file systems count bytes, and the strictest takes 143 of them.
-    slug = words[:40].encode()[:80].decode(errors="ignore").strip("-_")
-    return f"{day}_{model}_{slug or job.media_type}"
+    async def preview(self, job: Generation) -> str | None:
+        """Make the one small picture of a completed generation, and return its absolute path.
+
+        It is made from the saved files; what is not saved is downloaded for the moment. Clips need
+        PyAV, see `previews.video_extra`.
+
+        Returns:
+            None when there can be no picture, whatever the reason.
+        """
+        clip, folder = job.media_type == "video", self._previews
+        if folder is None or not job.media_urls or (clip and not previews.video_extra()):
+            return None
+        with suppress(OSError), ExitStack() as drafts:
+            count = 1 if clip else len(job.media_urls)
+            paths = [await self._at_hand(job, index, folder, drafts) for index in range(count)]
+            if any(paths):
+                async with self._rendering:
+                    data = await _rendered(job.media_type, paths)
+                if sniff(data[:16]) is not None:
+                    return await anyio.to_thread.run_sync(_replace, folder / job.request_id, data)
+        return None
+
+    async def _at_hand(
+        self, job: Generation, index: int, folder: Path, drafts: ExitStack
+    ) -> Path | None:
+        """Return the saved file, or else a draft with the medium; None if it cannot be had."""
+        if (saved := _saved(job, index)) is not None:
+            return saved
+        draft = drafts.enter_context(_draft(folder, private=True))
+        try:
+            await self._download(job, index, draft)
+        except ApiError:
+            return None
+        return draft
+
+    async def shown(self, path: str | None) -> Medium | None:
+        """Read a preview back; None when it is gone."""
+        if path is None or Path(path).parent != self._previews:
+            return None
+        return await anyio.to_thread.run_sync(_preview_at, Path(path))
+
+    async def seconds(self, job: Generation, index: int) -> float | None:
+        """Return the length of a saved clip by its own header, or None where it is not known."""
+        saved = _saved(job, index)
+        return None if saved is None else await anyio.to_thread.run_sync(previews.seconds, saved)
+
+    def sweep(self) -> None:
+        """Remove what killed processes left behind, and previews of long ago; blocks."""
+        now = time.time()
+        for folder in (self.folder, self._previews):
+            if folder is not None:
+                _remove(folder, ".meigen-*.part", now - DRAFT_SECONDS)
+        if self._previews is not None:
+            for pattern in ("*.webp", "*.jpg"):
+                _remove(self._previews, pattern, now - PREVIEW_SECONDS)
+
+
+# --- names and files ----------------------------------------------------------------------------
+
+
+def _saved(job: Generation, index: int) -> Path | None:
+    """Return the file that a medium was saved to, if it is still there."""
+    name = job.files[index] if index < len(job.files) else None
+    # Unlike Path.is_file it raises nothing, whatever the person made of their folder.
+    return Path(name) if name is not None and os.path.isfile(name) else None  # noqa: PTH113
 
 
 @contextmanager
-def _draft(folder: Path) -> Iterator[Path]:
+def _draft(folder: Path, *, private: bool = False) -> Iterator[Path]:
     """Give a new empty file with a name of its own, and remove that name at the end."""
-    folder.mkdir(parents=True, exist_ok=True)
     draft = folder / f".meigen-{uuid4().hex}.part"
-    draft.touch(exist_ok=False)
+    if private:
+        private_folder(folder)
+        private_file(draft)
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.touch(exist_ok=False)
     try:
         yield draft
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows keeps what a cancelled write still has open; see sweep
+            draft.unlink()
 
 
-def _keep(draft: Path, stem: str, suffix: str) -> Path:
-    """Give a finished draft the first free name; a name that is taken stays as it is."""
-    number = 1
+def _publish(draft: Path, job: Generation, index: int, suffix: str) -> Path:
+    """Give a whole medium its name, with what is known about it in it or beside it."""
+    known, stem = provenance.facts(job, index), provenance.stem(job)
+    if suffix == ".png":
+        # On a full disk the medium itself, which is there already, is worth more than its text.
+        with suppress(OSError), _draft(draft.parent) as copy:
+            with draft.open("rb") as source, copy.open("wb") as target:
+                inscribed = provenance.inscribe(source, target, known)
+            if inscribed:
+                return _keep(copy, stem, suffix)
+    return _keep(draft, stem, suffix, provenance.sidecar(known))
+
+
+def _keep(draft: Path, stem: str, suffix: str, sidecar: bytes | None = None) -> Path:
+    """Give a draft the first number of which neither its name nor that of a sidecar is taken.
+
+    The sidecar comes first: whoever sees the medium sees it too. One that cannot be written is
+    done without.
+    """
+    _flush(draft)
+    number = 0
     while True:
+        number += 1
         target = draft.with_name(f"{stem}_{number}{suffix}")
-        try:
-            os.link(draft, target)
-        except FileExistsError:
-            number += 1
-        except OSError:  # a file system without hard links
-            if _moved(draft, target):
+        beside = target.with_suffix(".json")
+        if os.path.lexists(target) or os.path.lexists(beside):
+            continue
+        with ExitStack() as undo:
+            if sidecar is not None:
+                with suppress(OSError):
+                    if not _written(beside, sidecar):
+                        continue
+                    undo.callback(beside.unlink, missing_ok=True)
+            if _named(draft, target):
+                undo.pop_all()
                 return target
-            number += 1
-        else:
-            return target
+
+
+def _written(target: Path, data: bytes) -> bool:
+    """Write a file whole; False for a name that is taken."""
+    with _draft(target.parent) as draft:
+        draft.write_bytes(data)
+        _flush(draft)
+        return _named(draft, target)
+
+
+def _flush(draft: Path) -> None:
+    """Bring a draft to the disk, or a power cut could leave its name without its content."""
+    with draft.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _named(draft: Path, target: Path) -> bool:
+    """Give a draft a name, in one step; False for a name that is taken, which stays as it is."""
+    try:
+        os.link(draft, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        return _moved(draft, target)
+    return True
 
 
 def _moved(draft: Path, target: Path) -> bool:
@@ -233,6 +365,47 @@ def _moved(draft: Path, target: Path) -> bool:
         target.unlink(missing_ok=True)
         raise
     return True
+
+
+async def _rendered(medium: MediaType, paths: Sequence[Path | None]) -> bytes:
+    """Make a preview in a process of its own; nothing comes of one that dies or takes too long."""
+    with anyio.move_on_after(RENDER_SECONDS):
+        command = [*_RENDERER, medium, *(str(path or "") for path in paths)]
+        done = await anyio.run_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            creationflags=_NO_WINDOW,
+        )
+        if done.returncode == 0:
+            return done.stdout
+    return b""
+
+
+def _replace(target: Path, data: bytes) -> str:
+    """Write a preview, in place of one that was made before."""
+    target = target.with_suffix(sniff(data[:16]) or "")
+    with _draft(target.parent, private=True) as draft:
+        draft.write_bytes(data)
+        draft.replace(target)
+    return str(target)
+
+
+def _preview_at(path: Path) -> Medium | None:
+    with suppress(OSError):
+        if path.is_file() and path.stat().st_size <= previews.LARGEST:
+            data = path.read_bytes()
+            suffix = sniff(data[:16])
+            return Medium(data, _TYPES[suffix]) if suffix else None
+    return None
+
+
+def _remove(folder: Path, pattern: str, before: float) -> None:
+    for path in folder.glob(pattern):
+        with suppress(OSError):  # gone already, or not ours
+            if path.lstat().st_mtime < before:
+                path.unlink()
 
 
 __all__ = ["LARGEST_RESOURCE", "Media", "Medium", "NotSaved", "TooLarge", "mime_of", "sniff"]

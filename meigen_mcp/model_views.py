@@ -7,6 +7,7 @@ from typing import Any
 
 from meigen_mcp import arguments as args
 from meigen_mcp.catalogue import Catalogue, Duration, Model, Price, Table
+from meigen_mcp.references import Accepts
 from meigen_mcp.views import Structure, credits_json, without_none
 
 
@@ -39,11 +40,11 @@ def model_row(model: Model) -> Structure:
     )
 
 
-def model_details(model: Model, catalogue: Catalogue, own_origin: str | None) -> Structure:
+def model_details(model: Model, catalogue: Catalogue, accepts: Accepts = args.URLS) -> Structure:
     """Return everything that is known of one model, its complete JSON Schema included."""
     peers = catalogue.accepted(model.media_type)
     facts = _plain(model.model_dump(exclude_defaults=True, by_alias=True))
-    rules = args.form(model, peers, own_origin)
+    rules = args.form(model, peers, accepts)
     return model_row(model) | {
         "provider": model.provider,
         "note": model.note,

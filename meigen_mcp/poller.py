@@ -257,7 +257,7 @@ class Poller:
         now = self._clock()
         job = generation.informed(job, report, now)
         if job.status == "completed":
-            job = replace(job, next_look=now if self._media.folder else None)
+            job = replace(job, next_look=now)
         elif job.status == "processing":
             job = replace(job, next_look=self._next_look(job, now))
         else:
@@ -289,25 +289,32 @@ class Poller:
     # --- saving ---------------------------------------------------------------------------------
 
     async def _fetch(self, job: Generation) -> None:
-        """Save what is not saved yet; a failure never changes that the generation completed."""
-        for index, saved in enumerate(job.files):
-            if saved is not None:
-                continue
-            try:
-                path = await self._media.save(job, index)
-            except (errors.ApiError, NotSaved) as error:
-                fresh = self._fresh(job)
-                again = fresh.fetch_failures + 1 < MOST_FETCHES and not isinstance(error, NotSaved)
-                pause = self._interval * 2**fresh.fetch_failures * self._jitter()
-                self._save(
-                    replace(
-                        fresh,
-                        fetch_failures=fresh.fetch_failures + 1,
-                        next_look=self._clock() + pause if again else None,
-                    )
-                )
-                return
-            fresh = self._fresh(job)
-            files = (*fresh.files[:index], str(path), *fresh.files[index + 1 :])
-            done = all(name is not None for name in files)
-            self._save(replace(fresh, files=files, next_look=None if done else fresh.next_look))
+        """Save what is not saved yet, then make the preview.
+
+        A failure never changes that the generation completed.
+        """
+        again = False
+        if self._media.folder is not None:
+            missing = [index for index, saved in enumerate(job.files) if saved is None]
+            again = not all([await self._saved(job, index) for index in missing])
+        fresh = self._fresh(job)
+        if again and fresh.fetch_failures + 1 < MOST_FETCHES:
+            pause = self._interval * 2**fresh.fetch_failures * self._jitter()
+            failures = fresh.fetch_failures + 1
+            self._save(replace(fresh, fetch_failures=failures, next_look=self._clock() + pause))
+            return
+        preview = await self._media.preview(fresh)
+        self._save(replace(self._fresh(job), preview=preview, next_look=None))
+
+    async def _saved(self, job: Generation, index: int) -> bool:
+        """Save one medium; return False when it is worth another try."""
+        try:
+            path = await self._media.save(job, index)
+        except NotSaved:
+            return True
+        except errors.ApiError:
+            return False
+        fresh = self._fresh(job)
+        files = (*fresh.files[:index], str(path), *fresh.files[index + 1 :])
+        self._save(replace(fresh, files=files))
+        return True

@@ -76,7 +76,7 @@ def message(prompt: Prompt, given: Mapping[str, str], catalogue: Catalogue) -> s
             fix = f"did you mean {guess}?" if guess else f"use {listed(ids)}"
             problems.append(Problem("modelId", f'"{blanks["modelId"]}" does not fit', fix))
         model = chosen or model
-    rules = generation_rules(model, None)
+    rules = generation_rules(model)
     for name in ("aspectRatio", "resolution"):
         if name in blanks:
             problems += rules[name].check(blanks[name], name)

@@ -1,10 +1,11 @@
-"""References are public URLs: one pattern, used by schema and check alike.
+"""References are public URLs, earlier results or local files: one pattern for schema and check.
 
 A host is judged by its name and its literal address; nothing is resolved. The pattern is in the
 dialect that JSON Schema and Python share, so it has no flags and no named groups.
 """
 
 import re
+from dataclasses import dataclass
 
 from meigen_mcp.rules import Text
 
@@ -47,6 +48,48 @@ _REST = rf"(?::{_PORT})?(?:[/?#][\s\S]*)?$"
 # White space, control characters and backslashes are read differently by different programs.
 _NO_SPACE = r"(?![\s\S]*[\s\\\x00-\x1f\x7f])"
 PUBLIC_HTTPS = rf"{_ci('https')}://(?:{_IPV4}|{_IPV6}|{_NAME}){_REST}"
+
+
+MEDIUM = r"meigen://generations/[^/\s?#]{1,200}/media/(?:0|[1-9][0-9]{0,2})$"
+"""The URI of an earlier result, as the media resources have it."""
+_FILE = rf"(?:{_ci('file')}://|/|~|\\\\|[A-Za-z]:[\\/])[^\x00]*$"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepts:
+    """What a reference may be besides a public https URL.
+
+    Attributes:
+        own_origin: a loopback origin whose URLs count as public (the sandbox's own).
+        results: the `meigen://` URI of an earlier result.
+        files: an image file of this machine.
+    """
+
+    own_origin: str | None = None
+    results: bool = False
+    files: bool = False
+
+    def image(self) -> Text:
+        """Return the rule for a reference image."""
+        also = ["the path of an image file"] if self.files else []
+        return self._rule(also, rf"|{_FILE}" if self.files else "")
+
+    def video(self) -> Text:
+        """Return the rule for a clip to continue."""
+        return self._rule([], "")
+
+    def _rule(self, also: list[str], pattern: str) -> Text:
+        url = public_url(self.own_origin)
+        if self.results:
+            also = [*also, "the meigen:// URI of an earlier result"]
+            pattern += f"|{MEDIUM}"
+        if not also:
+            return url
+        return Text(
+            words=" or ".join([url.words, *also]),
+            pattern=rf"^(?:{url.pattern.removeprefix('^')}{pattern})",
+            fix=f"{url.fix}, or {' or '.join(also)}",
+        )
 
 
 def public_url(own_origin: str | None = None) -> Text:

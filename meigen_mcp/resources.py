@@ -4,15 +4,15 @@ import base64
 import binascii
 import json
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import mcp_types as t
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from meigen_mcp import model_views, views
-from meigen_mcp.generation import Generation
+from meigen_mcp import model_views, viewer, views
+from meigen_mcp.generation import RECORDS, Generation, media_uri, record_uri
 from meigen_mcp.media import Media
 from meigen_mcp.service import Service
 
@@ -21,6 +21,8 @@ Context = ServerRequestContext[Any, Any]
 PAGE = 50
 LEGACY_NOT_FOUND = -32002
 """What the 2025 specifications ask for an unknown resource; 2026-07-28 asks for -32602."""
+MEDIA_ORIGINS = ("https://images.meigen.ai", "https://images.meigen.art")
+"""Where MeiGen keeps results (official client, 2026-09 and 2026-03)."""
 _FRESH = 300_000
 _FOR_EVER = 24 * 3600 * 1000
 """Milliseconds for which a client may keep what never changes."""
@@ -58,6 +60,8 @@ class Resources:
         service = self._service
         current = service.catalogue.current
         parts = uri.removeprefix("meigen://").split("/") if uri.startswith("meigen://") else []
+        if uri == viewer.URI:
+            return self._viewer()
         match [unquote(part) for part in parts]:
             case ["generations"]:
                 return _json(uri, views.listing(service.listing(PAGE)))
@@ -73,11 +77,25 @@ class Resources:
                 rows = [model_views.model_row(model) for model in current.listed()]
                 return _json(uri, {"models": rows}, _FRESH)
             case ["models", model_id] if model := current.find(model_id):
-                own = service.settings.own_origin
-                return _json(uri, model_views.model_details(model, current, own), _FRESH)
+                return _json(
+                    uri, model_views.model_details(model, current, service.settings.accepts), _FRESH
+                )
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         code = t.INVALID_PARAMS if modern else LEGACY_NOT_FOUND
         raise MCPError(code, "Resource not found", {"uri": uri})
+
+    def _viewer(self) -> t.ReadResourceResult:
+        """Return the in-chat viewer, which may load media from where results come from."""
+        newest = self._service.listing(PAGE).jobs if self._service.ledger.available() else ()
+        seen = {_origin(url) for job in newest for url in job.media_urls}
+        own = self._service.settings.own_origin
+        content = t.TextResourceContents(
+            uri=viewer.URI,
+            mime_type=viewer.MIME,
+            text=viewer.page(),
+            _meta=viewer.meta(sorted({*MEDIA_ORIGINS, *seen, *([own] if own else [])})),
+        )
+        return t.ReadResourceResult(contents=[content], ttl_ms=_FRESH)
 
     async def _medium(self, uri: str, job: Generation, index: int) -> t.ReadResourceResult:
         medium = await self._media.read(job, index)
@@ -88,7 +106,7 @@ class Resources:
 
 _FIXED = (
     t.Resource(
-        uri=views.RECORDS,
+        uri=RECORDS,
         name="generations",
         title="Newest generations",
         mime_type="application/json",
@@ -96,6 +114,7 @@ _FIXED = (
     t.Resource(
         uri=views.MODELS, name="models", title="Models and prices", mime_type="application/json"
     ),
+    t.Resource(uri=viewer.URI, name="viewer", title="Viewer", mime_type=viewer.MIME),
 )
 _TEMPLATES = (
     t.ResourceTemplate(
@@ -121,12 +140,17 @@ _TEMPLATES = (
 )
 
 
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _resources(job: Generation) -> list[t.Resource]:
     """Return the entries of one record: itself, then its finished media."""
     title = f"{job.status}: {job.prompt[:60]}"
     entries = [
         t.Resource(
-            uri=views.record_uri(job.name),
+            uri=record_uri(job.name),
             name=job.name,
             title=title,
             mime_type="application/json",
@@ -135,7 +159,7 @@ def _resources(job: Generation) -> list[t.Resource]:
     for index, (_, name, mime_type) in enumerate(views.media_links(job)):
         entries.append(
             t.Resource(
-                uri=views.media_uri(job.name, index),
+                uri=media_uri(job.name, index),
                 name=f"{job.name} {name}",
                 title=f"{name}: {job.prompt[:60]}",
                 mime_type=mime_type,

@@ -52,6 +52,7 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "credits_used": _amount,
     "media_urls": lambda text: tuple(json.loads(text)),
     "files": lambda text: tuple(json.loads(text)),
+    "made_from": lambda text: tuple(json.loads(text)),
     **dict.fromkeys(("unobserved", "parked", "answered", "abandoned", "adopted"), bool),
 }
 FIELDS = tuple(field.name for field in fields(Generation))

@@ -15,16 +15,16 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 
-from meigen_mcp import __version__, model_views, views
+from meigen_mcp import __version__, model_views, previews, views
 from meigen_mcp.caller import Asked, Caller, ask
 from meigen_mcp.catalogue import Model, shipped
 from meigen_mcp.errors import BadSettings, MeigenError
-from meigen_mcp.generation import Generation
+from meigen_mcp.generation import Generation, record_uri
 from meigen_mcp.live import Live
 from meigen_mcp.media import Media
 from meigen_mcp.menu import Menu
 from meigen_mcp.resources import Resources
-from meigen_mcp.service import Listing, Service
+from meigen_mcp.service import Listing, Outcome, Service
 from meigen_mcp.tools import ABOUT_TOOLS, make_tools
 
 log = logging.getLogger(__name__)
@@ -37,11 +37,12 @@ INSTRUCTIONS = (
     " status processing, submitting or queued is a running job, never a failure: do not repeat the"
     " call. needs_approval: ask the person, then repeat the same call with the given requestId and"
     " maxCredits. Follow `next` in every answer. Show the person the URLs and saved files."
-    " To continue a video, pass its URL as referenceVideo with its length as"
-    " referenceVideoDuration."
+    " To use an earlier result as a reference, pass its meigen://generations/{id}/media/{n}."
 )
 
 
+_NO_FRAMES = ' To show frames of videos here, this server needs "meigen-mcp[video]".'
+APPS = "io.modelcontextprotocol/ui"
 FRESH = 300_000
 """Milliseconds for which a list may be kept; a change is announced before."""
 ICON = (
@@ -93,7 +94,7 @@ class StudioServer(Server[Any]):
 
 def build(service: Service, media: Media, live: Live) -> StudioServer:
     """Return the server over the use cases."""
-    tools, resources, menu = Tools(service), Resources(service, media), Menu(service)
+    tools, resources, menu = Tools(service, media), Resources(service, media), Menu(service)
     discreet = service.settings.discreet
     server = StudioServer(
         "meigen-mcp",
@@ -123,9 +124,19 @@ def build(service: Service, media: Media, live: Live) -> StudioServer:
     server.middleware.append(sealed)
     server.middleware.append(live.middleware)
     server.middleware.append(server.counted)
+    server.extensions[APPS] = {}
+    server.middleware.append(_with_extensions)
     # Not by the constructor, which warns: 2026-07-28 has it no more, but 2025 clients call it.
     server.add_request_handler("logging/setLevel", t.SetLevelRequestParams, _set_level)
     return server
+
+
+async def _with_extensions(ctx: Context, call_next: Callable[[Context], Awaitable[Any]]) -> Any:
+    """Tell 2025 hosts of the viewer as well: the SDK leaves extensions out of their handshake."""
+    result = await call_next(ctx)
+    if ctx.method == "initialize":
+        result["capabilities"]["extensions"] = {APPS: {}}
+    return result
 
 
 async def _set_level(ctx: Context, params: t.SetLevelRequestParams) -> t.EmptyResult:
@@ -156,8 +167,9 @@ def _guarded(handler: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[
 class Tools:
     """What the tool methods answer."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, media: Media) -> None:
         self._service = service
+        self._media = media
         self._tools: tuple[str, list[t.Tool]] = ("", [])
 
     def current(self) -> Sequence[t.Tool]:
@@ -226,7 +238,18 @@ class Tools:
             return _result(structure, views.listing_text(structure), [])
         structure = views.outcome(result, service.clock())
         links = _links(result.job) if "resourceUri" in structure else []
-        return _result(structure, views.text(structure), links)
+        picture = await self._picture(result)
+        if structure.get("mediaType") == "video" and "mediaUrls" in structure and not picture:
+            structure["next"] += "" if previews.video_extra() else _NO_FRAMES
+        return _result(structure, views.text(structure), [*picture, *links])
+
+    async def _picture(self, result: Outcome) -> Sequence[t.ImageContent]:
+        """Return the preview of a finished generation, for clients that show pictures."""
+        found = await self._media.shown(result.preview) if result.preview else None
+        if found is None:
+            return []
+        data = base64.b64encode(found.data).decode()
+        return [t.ImageContent(data=data, mime_type=found.mime_type)]
 
     def _models(self, given: Mapping[str, Any]) -> t.CallToolResult:
         models, details = self._service.models(given)
@@ -238,7 +261,7 @@ class Tools:
 
     def _details(self, model: Model) -> views.Structure:
         current = self._service.catalogue.current
-        return model_views.model_details(model, current, self._service.settings.own_origin)
+        return model_views.model_details(model, current, self._service.settings.accepts)
 
     def _refused(self, error: MeigenError, tool: str, given: Mapping[str, Any]) -> t.CallToolResult:
         structure = views.refusal(error, tool, given.get("prompt"))
@@ -265,13 +288,15 @@ def _links(job: Generation) -> list[t.ResourceLink]:
         t.ResourceLink(uri=url, name=name, mime_type=mime_type)
         for url, name, mime_type in views.media_links(job)
     ]
-    record = views.record_uri(job.name)
+    record = record_uri(job.name)
     return [*links, t.ResourceLink(uri=record, name="record", mime_type="application/json")]
 
 
-def _result(structure: views.Structure, text: str, links: list[t.ResourceLink]) -> t.CallToolResult:
+def _result(
+    structure: views.Structure, text: str, more: Sequence[t.ContentBlock]
+) -> t.CallToolResult:
     return t.CallToolResult(
-        content=[t.TextContent(text=text), *links],
+        content=[t.TextContent(text=text), *more],
         structured_content=structure,
         is_error=views.is_error(structure),
     )

@@ -4,6 +4,8 @@ A call decides whether money may be spent, writes the intent into the ledger and
 poller learns. It never talks to the API about a generation itself.
 """
 
+import json
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,15 +18,18 @@ from meigen_mcp import errors, pricing
 from meigen_mcp.arguments import Tool
 from meigen_mcp.budget import Budget, Offer, Person
 from meigen_mcp.catalogue import Model
+from meigen_mcp.errors import Problem
 from meigen_mcp.generation import Balance, Generation, fingerprint
 from meigen_mcp.ledger import DAY, Ledger
 from meigen_mcp.live_catalogue import LiveCatalogue
 from meigen_mcp.pricing import Quote
 from meigen_mcp.rules import absent, present
 from meigen_mcp.settings import Settings
+from meigen_mcp.sources import Given, Sources
 from meigen_mcp.window import Window
 
 ACCEPTANCE = 5.0
+_LOCAL = re.compile(r'"file://[^"]*"')
 HARD_STOP = 40.0
 SAVING = 5.0
 DEFAULT_WAIT: Mapping[str, int] = {"generate_image": 25, "generate_video": 0, "check_status": 25}
@@ -43,6 +48,8 @@ class Outcome:
         place: how many generations are sent before a queued one.
         starts_at: when a queued one is sent, as far as can be told.
         adopted: a repeated call was given the generation of an interrupted one.
+        uploaded: how many local references were uploaded for it.
+        preview: the path of a small picture of the result, whoever may be told of paths.
         cheaper: settings of the same model that cost less.
         balance: the credits as last told, with the time of that.
     """
@@ -52,6 +59,8 @@ class Outcome:
     place: int = 0
     starts_at: float | None = None
     adopted: bool = False
+    uploaded: int = 0
+    preview: str | None = None
     cheaper: tuple[tuple[str, Quote], ...] = ()
     balance: tuple[Balance, float] | None = None
 
@@ -74,6 +83,8 @@ class Service:
         account: str,
         ledger: Ledger,
         catalogue: LiveCatalogue,
+        sources: Sources,
+        *,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -82,6 +93,7 @@ class Service:
         self.catalogue = catalogue
         self.clock = clock
         self.closing = False
+        self._sources = sources
         self._budget = Budget(settings, account, ledger, catalogue, clock)
         self._window = Window(ledger.database, account, settings.rate_limit)
 
@@ -92,7 +104,11 @@ class Service:
 
     def shown(self, job: Generation) -> Generation:
         """Return a record as answers may tell it."""
-        return replace(job, files=()) if self.settings.discreet else job
+        if not self.settings.discreet:
+            return job
+        # Another server on the same ledger may have been given local files.
+        told = json.loads(_LOCAL.sub('"a local file"', json.dumps(job.arguments)))
+        return replace(job, files=(), preview=None, arguments=told)
 
     # --- generating -----------------------------------------------------------------------------
 
@@ -103,10 +119,12 @@ class Service:
             Refusal: nothing was sent and nothing was charged.
         """
         started = self.clock()
-        model, quote = await self._checked(tool, arguments)
-        given = present(arguments)
+        sources = await self._sources.look_up(arguments)
+        model, quote = await self._checked(tool, sources)
+        given = present(sources.arguments)
         control = {name: given.pop(name, None) for name in args.CONTROL}
         draft = self._draft(tool, model, given, quote, person.pending)
+        draft = replace(draft, made_from=tuple(sources.made_from))
         if control["dryRun"]:
             return Outcome(draft, "dry_run", balance=self._balance())
         if self.settings.token is None:
@@ -134,16 +152,23 @@ class Service:
                 cheaper=decision.cheaper,
                 balance=self.ledger.last_balance(self.account),
             )
-        adoptable = control["requestId"] is None
-        job = self.ledger.add(decision, self.settings.max_per_day, adoptable=adoptable)
+        sent, uploaded = await self._sources.publish(sources, decision.sent)
+        key = {"idempotencyKey": decision.job.request_id}
+        job = self.ledger.add(
+            replace(decision.job, body=json.dumps({**sent, **key}, ensure_ascii=False)),
+            self.settings.max_per_day,
+            adoptable=control["requestId"] is None,
+        )
         self._must_agree(draft, job)
-        return await self._joined(job, wait, started, person)
+        return replace(await self._joined(job, wait, started, person), uploaded=uploaded)
 
-    async def _checked(self, tool: Tool, arguments: Mapping[str, Any]) -> tuple[Model, Quote]:
+    async def _checked(self, tool: Tool, given: Given) -> tuple[Model, Quote]:
         """Judge the arguments and quote them; the live list is awaited for an unknown price."""
+        arguments = given.arguments
         for attempt in ("as it is", "with a fresh list"):
             current = self.catalogue.current
-            model, problems = args.judge(tool, current, arguments, self.settings.own_origin)
+            model, problems = args.judge(tool, current, arguments, self.settings.accepts)
+            problems = _together(problems, given)
             quote = None
             if model is not None and not problems:
                 named = not absent(arguments.get("modelId"))
@@ -236,11 +261,11 @@ class Service:
         return self._outcome(job, adopted=adopted)
 
     async def _saved(self, job: Generation, until: float) -> Generation:
-        """Give a finished generation a few seconds until its media are saved."""
-        if job.status != "completed" or self.settings.output_dir is None:
+        """Give a finished generation a few seconds until its media are saved and shown."""
+        if job.status != "completed":
             return job
         soon = min((job.finished_at or 0) + SAVING, until)
-        return await self._until(job, lambda j: all(j.files) or j.next_look is None, soon)
+        return await self._until(job, lambda j: j.next_look is None, soon)
 
     async def _waited(
         self, job: Generation, done: Callable[[Generation], bool], until: float, person: Person
@@ -267,7 +292,14 @@ class Service:
         place, starts = 0, None
         if job.status == "queued" and not job.parked:
             place, starts = self._place(job)
-        return Outcome(self.shown(job), job.status, place=place, starts_at=starts, adopted=adopted)
+        return Outcome(
+            self.shown(job),
+            job.status,
+            place=place,
+            starts_at=starts,
+            adopted=adopted,
+            preview=job.preview,
+        )
 
     # --- looking --------------------------------------------------------------------------------
 
@@ -310,7 +342,7 @@ class Service:
     def listing(self, limit: int) -> Listing:
         """Return the newest generations of the account."""
         now = self.clock()
-        jobs = tuple(job for _, job in self.ledger.newest(self.account, limit))
+        jobs = tuple(self.shown(job) for _, job in self.ledger.newest(self.account, limit))
         return Listing(jobs, self.ledger.spent(now - DAY), self.ledger.spent(now - 30 * DAY))
 
     def models(self, arguments: Mapping[str, Any]) -> tuple[tuple[Model, ...], bool]:
@@ -328,6 +360,15 @@ class Service:
             model = current.find(given["modelId"])
             return ((model,) if model else ()), True
         return current.listed(given.get("mediaType")), False
+
+
+def _together(problems: list[Problem], given: Given) -> list[Problem]:
+    """Return what is wrong with a call, each argument named once."""
+    named = {problem.field for problem in problems}
+    if given.measured and "referenceVideo" in named:
+        # Nobody gave the length that we measured.
+        problems = [p for p in problems if p.field != "referenceVideoDuration"]
+    return [*problems, *(p for p in given.problems if p.field not in named)]
 
 
 def _conflict(request_id: str) -> errors.RequestConflict:

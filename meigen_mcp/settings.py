@@ -12,6 +12,8 @@ from ipaddress import IPv6Address, ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from meigen_mcp.references import Accepts
+
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
 _NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
 _ORIGIN = re.compile(r"(https?)://([\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/*", re.ASCII)
@@ -44,7 +46,7 @@ SETTINGS = (
     Setting(
         "MEIGEN_REFERENCE_DIRS",
         "",
-        "Kept for local references, which this version does not read yet: references are URLs.",
+        "Folders for local references besides the output folder, separated as in PATH.",
     ),
     Setting(
         "MEIGEN_MAX_CREDITS_PER_GENERATION", "no cap", "Hard cap for one call; 0 spends nothing."
@@ -100,6 +102,18 @@ class Settings:
     def own_origin(self) -> str | None:
         """The API's origin when it is loopback: its URLs then count as public."""
         return self.base_url if is_loopback(self.base_url) else None
+
+    @property
+    def reference_folders(self) -> tuple[Path, ...]:
+        """The folders that local references may come from; none where paths are not named."""
+        if self.discreet:
+            return ()
+        return (*((self.output_dir,) if self.output_dir else ()), *self.reference_dirs)
+
+    @property
+    def accepts(self) -> Accepts:
+        """What references may be in a call to this server."""
+        return Accepts(self.own_origin, results=True, files=not self.discreet)
 
 
 def is_loopback(url: str) -> bool:

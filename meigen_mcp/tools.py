@@ -9,30 +9,31 @@ from collections.abc import Mapping, Sequence
 import mcp_types as t
 
 from meigen_mcp import arguments as args
-from meigen_mcp import model_views, views
+from meigen_mcp import model_views, viewer, views
 from meigen_mcp.arguments import CONTROL, MEDIUM_OF, PROMPT, WAIT, Tool, generation_rules, names
-from meigen_mcp.catalogue import Catalogue, Model
+from meigen_mcp.catalogue import Catalogue
 from meigen_mcp.forms import Form
-from meigen_mcp.rules import Choice, Items, Number, Options, Rule, Schema, union
+from meigen_mcp.rules import Choice, Flag, Items, Number, Options, Rule, Schema, Text, show, union
 
 _Rules = Mapping[str, Mapping[str, Rule]]
-_MODELS = "list_models has rules and prices."
+_REFERENCES = "https URLs, local paths or meigen:// URIs"
 _ABOUT: Mapping[str, str] = {
     "prompt": "What to show.",
-    "modelId": f"Required. {_MODELS}",
+    "modelId": "Which model.",
     "aspectRatio": "Default auto.",
-    "resolution": "Omit for the model's default.",
+    "resolution": "Default by model.",
     "quality": "Finer is dearer.",
-    "duration": "Whole seconds.",
+    "duration": "Seconds.",
     "tier": "Finer is dearer.",
-    "referenceImages": "Public https URLs.",
-    "referenceType": "Use the reference for its subject (content) or its style.",
-    "referenceVideo": "Public https URL of a clip to continue.",
-    "referenceVideoDuration": "Seconds of that clip; required with referenceVideo (it is billed).",
+    "referenceImages": f"{_REFERENCES}.",
+    "referenceType": "Take the reference's subject (content) or style.",
+    "referenceVideo": "Clip to continue: https URL or meigen:// URI.",
+    "referenceVideoDuration": "Seconds of that clip (billed); required unless it is meigen://.",
     "niji7Options": "Midjourney options.",
 }
+_NO_LIMITS = ("prompt", "modelId", "referenceVideo")
 _VIDEO_ABOUT: Mapping[str, str] = {
-    "referenceImages": "Public https URLs: [0] first frame, [1] last frame.",
+    "referenceImages": f"[0] first frame, [1] last frame. {_REFERENCES}.",
 }
 
 
@@ -41,33 +42,34 @@ def generate_schema(tool: Tool, catalogue: Catalogue) -> Schema:
     medium = MEDIUM_OF[tool]
     models = catalogue.accepted(medium)
     about = {**_ABOUT, **(_VIDEO_ABOUT if medium == "video" else {})}
-    by_model = {model.id: generation_rules(model, None) for model in models}
+    by_model = {model.id: generation_rules(model) for model in models}
     default = catalogue.default(medium)
     legacy = [m.id for m in models if m.legacy]
     if default is not None:
-        about["modelId"] = f"Omit for MeiGen's default (at present {default.id}). {_MODELS}"
+        about["modelId"] = f"Default: MeiGen's choice, now {default.id}."
     about["modelId"] += f" Legacy: {', '.join(legacy)}." if legacy else ""
     properties: Schema = {}
-    for name in names(models, None) or ["prompt"]:
+    for name in names(models) or ["prompt"]:
         takers = [m for m in models if name in by_model[m.id]]
-        schema = union([by_model[m.id][name] for m in takers] or [PROMPT])
-        limits = _limits(name, [m for m in takers if not m.legacy], models, by_model)
+        rules = {m.id: by_model[m.id][name] for m in takers if not m.legacy}
+        schema = _flat([by_model[m.id][name] for m in takers] or [PROMPT])
+        others = [m.id for m in models if not m.legacy and m.id not in rules]
+        limits = _limits(rules, others, schema) if name not in _NO_LIMITS else ""
         properties[name] = {**schema, "description": f"{about[name]}{limits}"}
     seconds = "25" if medium == "image" else "0"
     properties |= {
         "wait": {
-            **union([WAIT]),
-            "description": f"Seconds to wait for the result, default {seconds}, at most 40.",
+            **_flat([WAIT]),
+            "description": f"Seconds to wait, 0-40, default {seconds}.",
         },
         "maxCredits": {
-            **union([CONTROL["maxCredits"]]),
-            "description": "Do not spend if the quote is higher.",
+            **_flat([CONTROL["maxCredits"]]),
+            "description": "Refuse if the quote is higher.",
         },
-        "dryRun": {"type": "boolean", "description": "Only check and quote; nothing is sent."},
+        "dryRun": {"type": "boolean", "description": "Only check and quote."},
         "requestId": {
             "type": "string",
-            "description": "Only to repeat an earlier call: the UUID from its answer. Never invent"
-            " one.",
+            "description": "To repeat a call: the UUID from its answer. Never invent one.",
         },
     }
     return {
@@ -83,55 +85,77 @@ def flat_schema(rules: Form, about: Mapping[str, str]) -> Schema:
     return {
         "type": "object",
         "properties": {
-            name: {**union([rule]), "description": about[name]}
+            name: {**_flat([rule]), "description": about[name]}
             for name, rule in rules.rules.items()
         },
         "additionalProperties": False,
     }
 
 
-def _limits(name: str, takers: Sequence[Model], models: Sequence[Model], by_model: _Rules) -> str:
-    """Say, model by model, what the union cannot; `others` are the models with the same limits."""
-    if name in ("prompt", "modelId", "referenceVideo") or not takers:
-        return ""
+def _flat(rules: Sequence[Rule]) -> Schema:
+    """Return what any of the rules accepts.
+
+    Bounds are left to the descriptions: many clients drop the keywords, and none needs both.
+    """
+    schema = {
+        name: value for name, value in union(rules).items() if name not in ("minimum", "maximum")
+    }
+    if options := [rule for rule in rules if isinstance(rule, Options)]:
+        for name, member in {k: v for rule in options for k, v in rule.members.items()}.items():
+            known = _flat([rule.members[name] for rule in options if name in rule.members])
+            about = _brief(member, known) or member.sentence()
+            schema["properties"][name] = {**known, "description": about}
+    return schema
+
+
+def _limits(rules: Mapping[str, Rule], others: Sequence[str], schema: Schema) -> str:
+    """Say, model by model, what the union cannot.
+
+    Args:
+        rules: by the models that take the argument.
+        others: the models that do not.
+        schema: the union, which need not be repeated.
+    """
     said: dict[str, list[str]] = {}
-    for model in takers:
-        said.setdefault(_brief(name, by_model[model.id][name]), []).append(model.id)
-    rest = [m.id for m in models if not m.legacy and m not in takers]
-    if len(said) == 1 and len(rest) >= len(takers):
+    for model, rule in rules.items():
+        said.setdefault(_brief(rule, schema), []).append(model)
+    if len(said) == 1 and (not others or len(others) >= len(rules)):
         words = next(iter(said))
-        return f" {', '.join(m.id for m in takers)} only{words and ': '}{words}."
-    if rest:
-        said["none"] = rest
-    if len(said) == 1:
-        words = next(iter(said))
-        return f" {words[:1].upper()}{words[1:]}."
+        only = f"{', '.join(rules)} only" if others else ""
+        parts = [part for part in (only, words) if part]
+        return f" {': '.join(parts)}." if parts else ""
+    if others:
+        said["none"] = [*others]
     most = max(said, key=lambda words: len(said[words]))
     if len(said[most]) > 1:
         said.pop(most)
         said[most] = ["others"]
-    parts = [f"{', '.join(ids)}: {words}" for words, ids in said.items()]
+    parts = [f"{', '.join(ids)}: {words or 'any'}" for words, ids in said.items()]
     return f" {'; '.join(parts)}."
 
 
-def _brief(name: str, rule: Rule) -> str:
-    """Write a rule in as few words as a list of limits needs."""
+def _brief(rule: Rule, schema: Schema) -> str:
+    """Write a rule in as few words as a list of limits needs; none for what the schema lists."""
     match rule:
         case Options():
             return ""
-        case Items(maximum=None):
-            return "any number"
         case Items():
-            return f"up to {rule.maximum}"
-        case Choice() if name == "aspectRatio":
-            return " ".join(str(value) for value in rule.values if value != rule.default)
+            return "any number" if rule.maximum is None else f"up to {rule.maximum}"
+        case Text() if "W:H" in rule.words:
+            return "adaptive or any W:H" if "adaptive" in rule.words else "any W:H"
+        case Choice(default="auto"):
+            return " ".join(str(value) for value in rule.values if value != "auto")
         case Choice():
-            default = "" if rule.default is None else f" (default {rule.default})"
-            return f"{' '.join(map(str, rule.values))}{default}"
+            words = "" if [*rule.values] == schema.get("enum") else " ".join(map(str, rule.values))
         case Number(minimum=int() | float(), maximum=int() | float(), above=False):
-            default = "" if rule.default is None else f" (default {rule.default:g})"
-            return f"{rule.minimum:g}-{rule.maximum:g}{default}"
-    return rule.sentence()
+            words = f"{rule.minimum:g}-{rule.maximum:g}"
+        case Flag() | Number(minimum=0, maximum=None):
+            words = ""
+        case _:
+            return rule.sentence()
+    said = rule.default if isinstance(rule.default, str) else show(rule.default)
+    default = "" if rule.default is None else f"default {said}"
+    return f"{words} ({default})" if words and default else words or default
 
 
 # --- the tools --------------------------------------------------------------------------------
@@ -139,13 +163,13 @@ def _brief(name: str, rule: Rule) -> str:
 ABOUT_TOOLS: Mapping[str, tuple[str, str]] = {
     "generate_image": (
         "Generate image",
-        "Make an image with MeiGen; it costs credits. Every problem is reported before anything is"
-        " spent. Answers with URLs, or with status processing: then call check_status.",
+        "Make an image; costs credits. Answers with URLs, or with status processing: then call"
+        " check_status.",
     ),
     "generate_video": (
         "Generate video",
-        "Make a video with MeiGen, from text, images or a clip to continue; it costs credits."
-        " Answers at once; then call check_status.",
+        "Make a video from text, images or a clip to continue; costs credits. Answers at once; then"
+        " call check_status.",
     ),
     "check_status": (
         "Check status",
@@ -159,13 +183,13 @@ ABOUT_TOOLS: Mapping[str, tuple[str, str]] = {
 }
 _STATUS_ABOUT = {
     "generationId": "Id from an earlier answer.",
-    "requestId": "UUID from an earlier answer, while there is no generationId yet.",
-    "wait": "Seconds to wait for it to finish, default 25, at most 40.",
-    "limit": "Without an id: how many, default 10.",
+    "requestId": "Or its requestId.",
+    "wait": "Seconds to wait, 0-40, default 25.",
+    "limit": "Without an id: how many, 1-50, default 10.",
 }
 _MODELS_ABOUT = {
     "mediaType": "Only these.",
-    "modelId": "Everything about this one: its id, as in the generating tools.",
+    "modelId": "Everything about this one.",
 }
 
 
@@ -199,10 +223,10 @@ def make_tools(catalogue: Catalogue) -> list[t.Tool]:
             description=about,
             input_schema=schemas[name][0],
             output_schema=schemas[name][1],
+            _meta=None if name == "list_models" else viewer.TOOL_META,
             annotations=t.ToolAnnotations(
                 read_only_hint=name not in args.MEDIUM_OF,
-                destructive_hint=False,
-                idempotent_hint=name not in args.MEDIUM_OF,
+                destructive_hint=False if name in args.MEDIUM_OF else None,
                 open_world_hint=name != "list_models",
             ),
         )

@@ -4,15 +4,15 @@ Some clients hand the model only the structure, some only the text; so each is c
 and the text is made from the structure.
 """
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
-from urllib.parse import quote as quoted
 
 from meigen_mcp import arguments as args
 from meigen_mcp.errors import MeigenError
-from meigen_mcp.generation import Balance, Fault, Generation
+from meigen_mcp.generation import Balance, Fault, Generation, record_uri
 from meigen_mcp.media import mime_of
 from meigen_mcp.pricing import Quote
 from meigen_mcp.rules import listed
@@ -21,18 +21,7 @@ from meigen_mcp.service import Listing, Outcome
 Structure = dict[str, Any]
 
 LONGEST_PROMPT = 120
-RECORDS = "meigen://generations"
 MODELS = "meigen://models"
-
-
-def record_uri(name: str) -> str:
-    """Return the URI of a record."""
-    return f"{RECORDS}/{quoted(name, safe='')}"
-
-
-def media_uri(name: str, index: int) -> str:
-    """Return the URI of a medium; its index counts from 0."""
-    return f"{record_uri(name)}/media/{index}"
 
 
 def credits_json(amount: Decimal | None) -> int | float | None:
@@ -57,8 +46,11 @@ def generation(job: Generation, now: float) -> Structure:
             "prompt": job.prompt,
             "mediaUrls": list(job.media_urls) or None,
             "files": [name for name in job.files if name] or None,
+            "preview": job.preview,
             "resourceUri": record_uri(job.name),
             "aspectRatio": job.aspect_ratio,
+            "settings": _settings(job) or None,
+            "madeFrom": list(job.made_from) or None,
             "creditsUsed": credits_json(job.credits_used),
             "quote": _quote(job.quote),
             "credits": _balance(job.balance),
@@ -68,6 +60,13 @@ def generation(job: Generation, now: float) -> Structure:
             "error": _fault(job.error),
         }
     )
+
+
+def _settings(job: Generation) -> Structure:
+    """Return the arguments as given, apart from what has a field of its own."""
+    return {
+        name: job.arguments[name] for name in job.arguments if name not in ("prompt", "modelId")
+    }
 
 
 def outcome(result: Outcome, now: float) -> Structure:
@@ -137,6 +136,9 @@ def _next(result: Outcome, now: float) -> str:
             words = "Call again without dryRun to make it; nothing was sent."
         case _:
             words = job.error.next if job.error else "Call check_status again later."
+    if result.uploaded:
+        what = "a copy of the local file is" if result.uploaded == 1 else "copies of the files are"
+        words = f"Tell the person that {what} public at MeiGen's upload host for 24 hours. {words}"
     if result.adopted:
         words = f"This is the generation of your interrupted call, not a second one. {words}"
     return words
@@ -213,8 +215,15 @@ def text(structure: Structure) -> str:
     for index, url in enumerate(structure.get("mediaUrls", ())):
         lines.append(f"media {index}: {url}")
     lines += [f"saved: {name}" for name in structure.get("files", ())]
+    if "preview" in structure:
+        lines.append(f"preview: {structure['preview']}")
     if "prompt" in structure:
         lines.append(f"prompt: {_cut(structure['prompt'])}")
+    if "settings" in structure:
+        said = (f"{name} {_said(value)}" for name, value in structure["settings"].items())
+        lines.append(f"settings: {', '.join(said)}")
+    if "madeFrom" in structure:
+        lines.append(f"made from: {', '.join(structure['madeFrom'])}")
     lines += _money_lines(structure)
     times = {"created": "createdAt", "elapsed": "elapsedSeconds", "expected": "expectedSeconds"}
     known = [
@@ -230,6 +239,10 @@ def text(structure: Structure) -> str:
         lines.append(f"record: {structure['resourceUri']}")
     lines.append(f"next: {structure['next']}")
     return "\n".join(lines)
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _error_lines(structure: Structure) -> list[str]:
@@ -277,7 +290,10 @@ def listing(result: Listing) -> Structure:
                 "modelId": job.model_id,
                 "prompt": _cut(job.prompt),
                 "mediaUrls": list(job.media_urls) or None,
+                "files": [name for name in job.files if name] or None,
+                "preview": job.preview,
                 "resourceUri": record_uri(job.name),
+                "madeFrom": list(job.made_from) or None,
                 "creditsUsed": credits_json(job.credits_used),
                 "createdAt": _time(job.created_at),
                 "error": _fault(job.error),
@@ -302,7 +318,11 @@ def listing_text(structure: Structure) -> str:
             f" {row['prompt']}"
         )
         names = [f"{name} {row[name]}" for name in ("generationId", "requestId") if name in row]
-        more = [*_error_lines(row), *row.get("mediaUrls", ()), ", ".join(names), row["resourceUri"]]
+        more = [*_error_lines(row), *row.get("mediaUrls", ())]
+        more += [f"saved: {name}" for name in row.get("files", ())]
+        more += [f"preview: {row['preview']}"] if "preview" in row else []
+        more += [f"made from: {', '.join(row['madeFrom'])}"] if "madeFrom" in row else []
+        more += [", ".join(names), row["resourceUri"]]
         lines += [f"  {line}" for line in more]
     spent = (
         f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
@@ -347,8 +367,11 @@ GENERATION_FIELDS: Structure = {
     "prompt": _TEXT,
     "mediaUrls": _TEXTS,
     "files": _TEXTS,
+    "preview": _TEXT,
     "resourceUri": _TEXT,
     "aspectRatio": _TEXT,
+    "settings": _OBJECT,
+    "madeFrom": _TEXTS,
     "creditsUsed": _NUMBER,
     "quote": _OBJECT,
     "credits": _OBJECT,

@@ -1,17 +1,23 @@
-"""The generated parts of README.md: `python tests/readme.py` writes them, a test compares them."""
+"""The generated parts of README.md and docs: `python tests/readme.py` writes, a test compares."""
 
 import base64
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from test_local_references import HOSTILE
+from test_saving_attacks import ATTACKS
 
 from meigen_mcp import model_views
 from meigen_mcp.catalogue import Model, shipped
 from meigen_mcp.clients import CLIENTS, Machine
 from meigen_mcp.settings import SETTINGS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "files.md")
 _NOWHERE = Path("nowhere")
 MACHINES = (
     Machine("macos", Path("~"), Path("~/Library/Application Support"), _NOWHERE, _NOWHERE),
@@ -27,7 +33,14 @@ def generated() -> dict[str, str]:
         "settings": _settings(),
         "clients": _clients(),
         "install-links": _install_links(),
+        "hostile-paths": _table("path", [(name, end) for name, _, end in HOSTILE]),
+        "hostile-replies": _table("reply", [(attack.name, attack.becomes) for attack in ATTACKS]),
     }
+
+
+def _table(what: str, rows: Iterable[tuple[str, str]]) -> str:
+    lines = [f"| {what} | what becomes of it |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {name} | {end} |" for name, end in rows)])
 
 
 def _models() -> str:
@@ -124,11 +137,12 @@ def links(text: str) -> dict[str, dict[str, str]]:
 
 
 def filled(text: str) -> str:
-    """Return the README with its generated parts made anew."""
+    """Return a page with its generated parts made anew."""
     end = "<!-- end -->"
     for name, part in generated().items():
         before, start, old = text.partition(f"<!-- generated: {name} -->\n")
-        text = f"{before}{start}{part}\n{end}{old.partition(end)[2]}"
+        if start:
+            text = f"{before}{start}{part}\n{end}{old.partition(end)[2]}"
     return text
 
 
@@ -139,4 +153,5 @@ def commands() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -21,15 +21,23 @@ MODES: tuple[Mode, ...] = ("auto", "legacy")
 
 
 class InMemory(httpx.AsyncBaseTransport):
-    """Carries requests to a sandbox without a socket, as if over one."""
+    """Carries requests to a sandbox without a socket, as if over one.
+
+    Attributes:
+        requests: what was sent, in order.
+        refuses: the start of the paths to which no connection can be made.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self._inner = httpx.ASGITransport(create_app(emulator))
         self.requests: list[httpx.Request] = []
+        self.refuses: str | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request; a connection that the sandbox drops is a read error."""
         self.requests.append(request)
+        if self.refuses is not None and request.url.path.startswith(self.refuses):
+            raise httpx.ConnectError("refused", request=request)
         try:
             return await self._inner.handle_async_request(request)
         except ConnectionResetError:

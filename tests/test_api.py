@@ -19,8 +19,9 @@ from studio import ORIGIN, TOKEN, make_settings
 
 from meigen_mcp import api as wire
 from meigen_mcp import errors
-from meigen_mcp.api import CODES, LARGEST_REPLY, LONGEST_RETRY_AFTER, Api
+from meigen_mcp.api import LARGEST_REPLY, Api
 from meigen_mcp.generation import Balance, Report
+from meigen_mcp.replies import CODES, LONGEST_RETRY_AFTER
 
 WIRE = {file.stem: file for file in Path(__file__).with_name("wire").glob("*.json")}
 GENERATION = "0c5c7fd0-a6a3-4450-a513-270e269e0d37"
@@ -261,7 +262,7 @@ EXPECTED: dict[str, Outcome] = {
     ),
 }
 MODELS = {"models-2026-05", "models-2026-09"}
-UPLOADS = {"presign", "presign-400", "presign-refused"}  # the gateway's: this client is not its
+UPLOADS = {"presign", "presign-400", "presign-refused"}  # see test_upload.py
 
 
 def replaying(name: str) -> Api:
@@ -474,6 +475,9 @@ async def test_a_proxy_or_a_certificate_that_cannot_be_used_is_named(
     assert (found.sent, variable in found.message) == (False, True)
 
 
+_IN_TWO_HOURS = [formatdate(time.time() + 7200, usegmt=gmt) for gmt in (True, False)]
+
+
 @pytest.mark.parametrize(
     ("header", "body", "seconds"),
     [
@@ -497,8 +501,8 @@ async def test_a_proxy_or_a_certificate_that_cannot_be_used_is_named(
         (None, "5", None),
         (None, True, None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", None, None),
-        (formatdate(time.time() + 7200, usegmt=True), None, LONGEST_RETRY_AFTER),
-        (formatdate(time.time() + 7200), None, LONGEST_RETRY_AFTER),
+        pytest.param(_IN_TWO_HOURS[0], None, LONGEST_RETRY_AFTER, id="in two hours"),
+        pytest.param(_IN_TWO_HOURS[1], None, LONGEST_RETRY_AFTER, id="in two hours, as -0000"),
         ("Mon, 01 Jan 99999 00:00:00 GMT", None, None),
         ("Mon, 01 Jan 2026 00:00:00 +99999999999999999", None, None),
         ("Mon, 01 Jan 2026 00:00:00 +2400", None, None),

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from decimal import Decimal
 from pathlib import Path
 from threading import Barrier
@@ -463,6 +463,8 @@ FULL = Generation(
     files=(None, "/home/a/Pictures/MeiGen/2.mp4"),
     fetch_failures=3,
     error=Fault("x", "It is “broken”.", "refunded", retryable=True, next="Ask."),
+    preview="/home/a/previews/1.webp",
+    made_from=("meigen://generations/1/media/0",),
     owner="0123456789abcdef",
     version=7,
 )
@@ -524,3 +526,19 @@ def test_amounts_are_added_as_whole_numbers(amount: Decimal | None, thousandths:
     """In thousandths of a credit, up to what SQLite can add."""
     job = Generation(**{name: getattr(EMPTY, name) for name in rows.FIELDS} | {"reserved": amount})
     assert rows.millicredits(job) == thousandths
+
+
+def test_a_ledger_of_the_first_format_is_kept_and_extended(folder: Path) -> None:
+    """Its records go on, and those of now have what it did not know."""
+    folder.mkdir()
+    script = (Path(rows.__file__).parent / "ledger-1.sql").read_text("utf-8")
+    known = [name for name in rows.FIELDS if name not in ("preview", "made_from")]
+    values = ["", 0, *(rows.write(getattr(FULL, name)) for name in known)]
+    with closing(sqlite3.connect(folder / "ledger.sqlite3")) as db:
+        db.executescript(f"{script} PRAGMA user_version=1;")
+        columns, marks = ", ".join(("fingerprint", "millicredits", *known)), "?, " * len(values)
+        db.execute(f"INSERT INTO generations ({columns}) VALUES ({marks[:-2]})", values)  # noqa: S608  # ours
+        db.commit()
+    with opened(folder) as database:
+        found = Ledger(database).get(FULL.account, FULL.request_id)
+    assert found == replace(FULL, preview=None, made_from=())

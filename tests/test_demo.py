@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import pytest
 from PIL import Image
 
@@ -90,7 +91,7 @@ def test_the_text_tells_every_url_file_and_problem(runs: dict[str, Run]) -> None
     said = runs["text"].said
     assert len(re.findall(r"^  http://127\.0\.0\.1:\d+/media/", said, re.MULTILINE)) == 9
     assert sorted(re.findall(r"^  saved (.+)$", said, re.MULTILINE)) == sorted(
-        str(path) for path in runs["text"].folder.iterdir()
+        str(path) for path in runs["text"].folder.iterdir() if path.suffix != ".json"
     )
     assert "continuation: the same video continued, quote 140 credits, 875 credits before" in said
     assert "4 problems; nothing was sent or charged:" in said
@@ -105,22 +106,30 @@ def test_as_json_each_line_is_an_example_with_its_fields(runs: dict[str, Run]) -
     assert [row["example"] for row in rows] == list(ENDS)
     assert [len(row["mediaUrls"]) for row in made] == [1, 1, 4, 1, 1, 1]
     assert sorted(name for row in made for name in row["files"]) == sorted(
-        str(path) for path in runs["json"].folder.iterdir()
+        str(path) for path in runs["json"].folder.iterdir() if path.suffix != ".json"
     )
     assert rows[-1]["error"]["charged"] == "refunded"
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_its_media_can_be_opened(form: str, runs: dict[str, Run]) -> None:
-    """Seven images that a decoder reads to the end, and two videos."""
-    files = sorted(runs[form].folder.iterdir())
-    for path in files:
+def test_its_media_can_be_opened_and_say_what_they_are(runs: dict[str, Run]) -> None:
+    """Seven images and two videos, each with its facts in its own text or in the file beside it."""
+    rows = [json.loads(line) for line in runs["json"].said.splitlines()]
+    facts = {name: row for row in rows for name in row.get("files", ())}
+    assert sorted(Path(name).suffix for name in facts) == [".mp4"] * 2 + [".png"] * 7
+    for name, row in facts.items():
+        path = Path(name)
         if path.suffix == ".png":
             with Image.open(path) as image:
                 image.load()
+                known: dict[str, Any] = dict(image.text)  # type: ignore[attr-defined]  # of a PNG
+            known["settings"] = json.loads(known["settings"])
         else:
-            assert path.read_bytes()[4:8] == b"ftyp"
-    assert sorted(path.suffix for path in files) == [".mp4"] * 2 + [".png"] * 7
+            with av.open(name) as clip:
+                seconds = (clip.duration or 0) / av.time_base
+            assert seconds == pytest.approx(row["settings"]["duration"], abs=0.05)
+            known = json.loads(path.with_suffix(".json").read_text("utf-8"))
+        told = {key: known[key] for key in ("prompt", "generationId", "settings")}
+        assert told == {key: row.get(key, {}) for key in told}
 
 
 def test_a_folder_that_cannot_be_used_is_said_in_a_sentence(tmp_path: Path) -> None:

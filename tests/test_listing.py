@@ -243,7 +243,7 @@ def _everything_works(body: Any) -> None:
         assert rules.check({"prompt": "a cat", "modelId": model.id, "duration": "x"}) != []
         settled = pricing.settle(model, {"prompt": "a cat"}, TODAY)
         assert pricing.quote(model, settled, TODAY).credits != 0
-        assert model_views.model_details(model, merged, None)["modelId"] == model.id
+        assert model_views.model_details(model, merged)["modelId"] == model.id
     assert model_views.models_text([model_views.model_row(m) for m in merged.listed()])
 
 

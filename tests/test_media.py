@@ -1,11 +1,15 @@
-"""Saving results: whole or not at all, never over another file; and reading them back."""
+"""Saving results: whole or not at all, never over another file; previews; and reading both back."""
 
 import gzip
+import json
 import os
 import re
+import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +19,27 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from studio import make_settings
 
-from meigen_mcp import media
+from meigen_mcp import media, previews, provenance
 from meigen_mcp.api import Api
 from meigen_mcp.errors import ApiError, NotSaved, TooLarge, Unreachable, UnreadableReply
 from meigen_mcp.generation import Generation
 from meigen_mcp.media import LARGEST_RESOURCE, Media, Medium, mime_of, sniff
 from meigen_mcp.pricing import Quote
+from meigen_mcp.sandbox.media import render_clip
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"pixels"
+
+def picture(colour: str = "red", kind: str = "PNG", size: tuple[int, int] = (64, 32)) -> bytes:
+    """Return an image of one colour."""
+    out = BytesIO()
+    Image.new("RGB", size, colour).save(out, kind)
+    return out.getvalue()
+
+
+PNG = picture()
+JPEG = picture(kind="JPEG")
 MP4 = b"\0\0\0\x18ftypisom" + b"frames"
 URL = "https://images.meigen.ai/fox.png"
 DAY = "2026-03-14"
@@ -48,15 +63,29 @@ VIDEO = replace(JOB, media_type="video", tool="generate_video", model_id="veo-3.
 NAME = f"{DAY}_z-image-turbo_a-red-fox-in-the-snow"
 
 
-def serving(folder: Path | None, answer: Callable[[], Any] = lambda: PNG) -> Media:
-    """Return media whose every URL has this content: bytes, or a stream."""
+def serving(
+    folder: Path | None, answer: Callable[[], Any] = lambda: PNG, small: Path | None = None
+) -> Media:
+    """Return media whose every URL has this content: bytes, or a stream; previews go to `small`."""
     transport = httpx.MockTransport(lambda _: httpx.Response(200, content=answer()))
-    return Media(Api(make_settings(Path()), transport), folder)
+    return Media(Api(make_settings(Path()), transport), folder, small)
+
+
+def bare(data: bytes) -> bytes:
+    """Return a PNG without the text that saving puts behind its header, anything else as it is."""
+    while data[37:41] == b"iTXt":
+        data = data[:33] + data[33 + 12 + int.from_bytes(data[33:37]) :]
+    return data
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """Return the contents of all files in a folder."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    """Return the contents of all files in a folder, without the text of PNGs."""
+    return {path.name: bare(path.read_bytes()) for path in sorted(folder.iterdir())}
+
+
+def sidecar(job: Generation, index: int = 0) -> bytes:
+    """Return what lies beside a medium that is no PNG."""
+    return provenance.sidecar(provenance.facts(job, index))
 
 
 # --- saving -----------------------------------------------------------------------------------
@@ -141,6 +170,8 @@ async def test_a_name_that_could_be_taken_but_not_filled_is_given_back(
         ("-rf ~", "rf"),
         ("__init__", "init"),
         ("Ein süßer Würfel", "ein-süßer-würfel"),
+        ("Wu\u0308rfel", "würfel"),
+        ("fox\u202egnp.exe\u200f", "fox-gnp-exe"),
         ("红色的狐狸", "红色的狐狸"),
         ("🦊 in the 🌨️", "in-the"),
         ("🦊🦊🦊", "image"),
@@ -227,13 +258,14 @@ async def test_an_image_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(UnreadableReply):
         await serving(tmp_path).save(VIDEO, 0)
     path = await serving(tmp_path, lambda: MP4).save(VIDEO, 0)
-    assert files(tmp_path) == {path.name: MP4}
-    assert path.name == f"{DAY}_veo-3.1_a-red-fox-in-the-snow_1.mp4"
+    stem = f"{DAY}_veo-3.1_a-red-fox-in-the-snow_1"
+    assert path == tmp_path / f"{stem}.mp4"
+    assert files(tmp_path) == {f"{stem}.json": sidecar(VIDEO), f"{stem}.mp4": MP4}
 
 
 async def test_the_content_names_the_type(tmp_path: Path) -> None:
     """Whatever the URL says."""
-    path = await serving(tmp_path, lambda: b"\xff\xd8\xff" + PNG).save(JOB, 0)
+    path = await serving(tmp_path, lambda: JPEG).save(JOB, 0)
     assert path == tmp_path / f"{NAME}_1.jpg"
 
 
@@ -272,7 +304,119 @@ async def test_a_large_file_lets_others_work(tmp_path: Path) -> None:
         group.start_soon(working)
         path = await serving(tmp_path, large).save(JOB, 0)
         group.cancel_scope.cancel()
-    assert (path.stat().st_size, turns >= 64) == (64 * 2**18, True)
+    assert (len(bare(path.read_bytes())), turns >= 64) == (64 * 2**18, True)
+
+
+# --- what a file says about itself ------------------------------------------------------------
+
+
+async def test_a_png_says_in_its_own_text_what_it_is(tmp_path: Path) -> None:
+    """And is one file; the other bytes are those of the reply."""
+    path = await serving(tmp_path).save(JOB, 1)
+    with Image.open(path) as image:
+        image.load()
+        told = {name: image.info[name] for name in ("prompt", "model", "index", "mediaUrl")}
+    assert told == {
+        "prompt": JOB.prompt,
+        "model": "z-image-turbo",
+        "index": "1",
+        "mediaUrl": f"{URL}?2",
+    }
+    assert files(tmp_path) == {f"{NAME}_1.png": PNG}
+
+
+@pytest.mark.parametrize("data", [JPEG, b"\x89PNG\r\n\x1a\n odd"], ids=["JPEG", "odd PNG"])
+async def test_anything_else_has_it_in_a_json_file_beside_it(data: bytes, tmp_path: Path) -> None:
+    """Of the same name."""
+    path = await serving(tmp_path, lambda: data).save(JOB, 0)
+    assert json.loads(path.with_suffix(".json").read_text("utf-8"))["prompt"] == JOB.prompt
+    assert files(tmp_path) == {f"{NAME}_1.json": sidecar(JOB), path.name: data}
+
+
+async def test_a_number_is_free_for_medium_and_sidecar_or_not_taken(tmp_path: Path) -> None:
+    """Neither overwrites a file, and no medium comes to lie beside the sidecar of another."""
+    (tmp_path / f"{NAME}_1.json").write_text("mine")
+    (tmp_path / f"{NAME}_2.jpg").write_text("mine too")
+    (tmp_path / f"{NAME}_3.json").symlink_to("nowhere")
+    await serving(tmp_path, lambda: JPEG).save(JOB, 0)
+    await serving(tmp_path).save(JOB, 0)
+    (tmp_path / f"{NAME}_3.json").unlink()
+    assert files(tmp_path) == {
+        f"{NAME}_1.json": b"mine",
+        f"{NAME}_2.jpg": b"mine too",
+        f"{NAME}_2.png": PNG,
+        f"{NAME}_4.jpg": JPEG,
+        f"{NAME}_4.json": sidecar(JOB),
+    }
+
+
+@pytest.mark.parametrize("links", [True, False])
+@pytest.mark.parametrize("taken", [".json", ".jpg"])
+async def test_a_name_that_is_taken_in_the_last_moment_stays_as_it_is(
+    taken: str, links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process saves the same thing; no sidecar is left without its medium."""
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    free = os.path.lexists
+
+    def looked_up(path: Path) -> bool:
+        found = free(path)
+        if path.name == f"{NAME}_1{taken}":
+            path.write_bytes(b"theirs")
+        return found
+
+    monkeypatch.setattr(os.path, "lexists", looked_up)
+    await serving(tmp_path, lambda: JPEG).save(JOB, 0)
+    assert files(tmp_path) == {
+        f"{NAME}_1{taken}": b"theirs",
+        f"{NAME}_2.jpg": JPEG,
+        f"{NAME}_2.json": sidecar(JOB),
+    }
+
+
+async def test_a_sidecar_that_cannot_be_written_loses_no_medium(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full but for it."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    await serving(tmp_path, lambda: JPEG).save(JOB, 0)
+    assert files(tmp_path) == {f"{NAME}_1.jpg": JPEG}
+
+
+async def test_a_png_that_does_not_fit_with_its_text_is_kept_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full but for it; its sidecar still fits."""
+
+    def full(*_: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(provenance, "inscribe", full)
+    path = await serving(tmp_path).save(JOB, 0)
+    assert path.read_bytes() == PNG
+    assert files(tmp_path) == {f"{NAME}_1.json": sidecar(JOB), f"{NAME}_1.png": PNG}
+
+
+async def test_a_name_is_given_to_what_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power cut leaves no empty file that the ledger calls saved."""
+    steps: list[str] = []
+    link = os.link
+    monkeypatch.setattr(os, "fsync", lambda _: steps.append("flush"))
+
+    def linked(draft: Path, target: Path) -> None:
+        steps.append(target.suffix)
+        link(draft, target)
+
+    monkeypatch.setattr(os, "link", linked)
+    await serving(tmp_path, lambda: JPEG).save(JOB, 0)
+    assert steps == ["flush", "flush", ".json", ".jpg"]
 
 
 # --- folders ----------------------------------------------------------------------------------
@@ -388,6 +532,254 @@ async def test_a_medium_that_cannot_be_had_says_why(
     with pytest.raises(ApiError) as raised:
         await serving(None, answer).read(JOB, 0)
     assert (type(raised.value), raised.value.message) == (type(error), error.message)
+
+
+# --- previews ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """Return the folder for previews, which is not there yet."""
+    return tmp_path / "data" / "previews"
+
+
+def drawn(path: str | None) -> list[str]:
+    """Return the colours in the middle of the four quarters of a preview."""
+    assert path is not None
+    with Image.open(path) as image:
+        image.load()
+        across, down = image.width, image.height
+        places = [(x * across // 4, y * down // 4) for y in (1, 3) for x in (1, 3)]
+        pixels = [image.convert("RGB").getpixel(place) for place in places]
+    names = {(True, False): "red", (False, True): "blue"}
+    return [names[p[0] > 200, p[2] > 200] for p in pixels if isinstance(p, tuple)]
+
+
+async def test_the_preview_of_a_generation_is_made_from_its_saved_files(
+    tmp_path: Path, small: Path
+) -> None:
+    """Nothing is downloaded again; it is private, named by the request, and can be read back."""
+    (tmp_path / "fox.png").write_bytes(PNG)
+    job = replace(JOB, media_urls=(URL,), files=(str(tmp_path / "fox.png"),))
+    medium = serving(tmp_path, broken, small)
+    path = await medium.preview(job)
+    assert (path, drawn(path)) == (str(small / f"{JOB.request_id}.webp"), ["red"] * 4)
+    data = (small / f"{JOB.request_id}.webp").read_bytes()
+    assert await medium.shown(path) == Medium(data, "image/webp")
+    assert list(files(small)) == [f"{JOB.request_id}.webp"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+async def test_previews_are_private(small: Path) -> None:
+    """Whatever the umask is; so are the downloads that they are made from."""
+    await serving(None, small=small).preview(JOB)
+    modes = [path.stat().st_mode & 0o777 for path in (small, *small.iterdir())]
+    assert modes == [0o700, 0o600]
+
+
+async def test_what_is_not_saved_is_downloaded_for_the_preview_and_removed(
+    tmp_path: Path, small: Path
+) -> None:
+    """Saving is off, or failed for the one in the middle; one cannot be had at all."""
+    (tmp_path / "fox.png").write_bytes(PNG)
+    gone = str(tmp_path / "gone.png")
+    urls = (URL, f"{URL}?2", f"{URL}?3", f"{URL}?4")
+    answers = iter([picture("blue"), b"<html>", picture("blue")])
+    job = replace(JOB, media_urls=urls, files=(str(tmp_path / "fox.png"), None, gone, None))
+    path = await serving(tmp_path, lambda: next(answers), small).preview(job)
+    assert path is not None
+    with Image.open(path) as sheet:
+        assert sheet.size == (2 * 64 + 8, 2 * 32 + 8)
+    assert list(files(small)) == [f"{JOB.request_id}.webp"]
+
+
+async def test_a_preview_is_made_anew_in_place_of_an_older_one(small: Path) -> None:
+    """The media are the same, whenever they are asked for."""
+    answers = iter([*[picture("blue")] * 2, *[PNG] * 2])
+    medium = serving(None, lambda: next(answers), small)
+    paths = [await medium.preview(JOB), await medium.preview(JOB)]
+    assert (paths[0], drawn(paths[1])) == (paths[1], ["red"] * 4)
+
+
+async def test_a_clip_has_a_contact_sheet(small: Path) -> None:
+    """From PyAV, which is an extra."""
+    clip = render_clip(ratio="16:9", seconds=4)
+    path = await serving(None, lambda: clip, small).preview(replace(VIDEO, media_urls=(URL,)))
+    assert path is not None
+    with Image.open(path) as sheet:
+        assert sheet.size == (3 * 336 + 16, 2 * 189 + 8)
+
+
+async def test_without_pyav_no_clip_is_downloaded_for_nothing(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever answers can ask why there is no preview."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr(Api, "download", None)
+    path = await serving(None, small=small).preview(VIDEO)
+    assert (path, previews.video_extra(), small.exists()) == (None, False, False)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [broken, endless, lambda: b"<html>", lambda: PNG[:40], lambda: PNG * 100],
+    ids=["broken", "endless", "html", "cut", "large"],
+)
+async def test_media_that_cannot_be_had_or_shown_have_no_preview(
+    answer: Callable[[], Any], small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And raise nothing, and leave nothing."""
+    monkeypatch.setitem(media.LARGEST, "image", 1000)
+    if answer is endless:
+        monkeypatch.setitem(media.SECONDS, "image", 0.05)
+    assert (await serving(None, answer, small).preview(JOB), files(small)) == (None, {})
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import os; print('GIF89a', flush=True); os.abort()",
+        "print('GIF89a', flush=True); raise MemoryError",
+        "print('no picture')",
+        "import time; print('GIF89a', flush=True); time.sleep(60)",
+    ],
+    ids=["crash", "error", "nonsense", "endless"],
+)
+async def test_a_decoder_that_dies_or_hangs_costs_a_preview_and_nothing_else(
+    code: str, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works in a process of its own."""
+    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
+    monkeypatch.setattr(media, "RENDER_SECONDS", 0.5 if "sleep" in code else 50.0)
+    assert (await serving(None, small=small).preview(JOB), files(small)) == (None, {})
+
+
+async def test_one_preview_is_rendered_at_a_time(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process holds a file that the others must not find."""
+    busy = tmp_path / "busy"
+    code = (
+        f"import os; p = {str(busy)!r}; os.mkdir(p); import PIL.Image; os.rmdir(p); print('GIF89a')"
+    )
+    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
+    medium = serving(None, small=small)
+    made: list[str | None] = []
+
+    async def make(number: int) -> None:
+        made.append(await medium.preview(replace(JOB, request_id=str(number))))
+
+    async with anyio.create_task_group() as group:
+        for number in range(6):
+            group.start_soon(make, number)
+    assert sorted(map(str, made)) == [str(small / f"{number}.gif") for number in range(6)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+async def test_a_cancelled_preview_ends_its_process_and_leaves_nothing(
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may end at any moment."""
+    fifo = tmp_path / "alive"
+    os.mkfifo(fifo)
+    code = f"f = open({str(fifo)!r}, 'w'); f.write('x'); f.flush(); import time; time.sleep(60)"
+    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
+    async with anyio.create_task_group() as group:
+        group.start_soon(serving(None, small=small).preview, JOB)
+        async with await anyio.open_file(fifo) as pipe:
+            begun = await pipe.read(1)
+            group.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                rest = await pipe.read()  # ends when nobody holds the other side
+    assert (begun, rest, files(small)) == ("x", "", {})
+
+
+async def test_a_folder_that_cannot_be_written_means_no_preview(tmp_path: Path) -> None:
+    """The answers go on without."""
+    (tmp_path / "data").write_text("in the way")
+    assert await serving(None, small=tmp_path / "data").preview(JOB) is None
+    assert await serving(None, small=tmp_path / "data" / "previews").preview(JOB) is None
+
+
+async def test_a_full_disk_means_no_preview(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it stays behind."""
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert (await serving(None, small=small).preview(JOB), files(small)) == (None, {})
+
+
+async def test_only_a_preview_is_shown(tmp_path: Path, small: Path) -> None:
+    """Not what is gone, has become too large or something else, or lies elsewhere."""
+    small.mkdir(parents=True)
+    (small / "large.webp").write_bytes(picture(kind="WEBP") + bytes(previews.LARGEST))
+    (small / "note.webp").write_bytes(b"a note")
+    (small / "folder.webp").mkdir()
+    (tmp_path / "fox.png").write_bytes(PNG)
+    medium = serving(None, small=small)
+    names = ["large.webp", "note.webp", "folder.webp", "gone.webp", "..", "../../fox.png"]
+    paths = [None, str(tmp_path / "fox.png"), *(f"{small}/{name}" for name in names)]
+    assert [await medium.shown(path) for path in paths] == [None] * 8
+    assert await serving(None).shown(str(tmp_path / "fox.png")) is None
+
+
+async def test_previews_can_be_left_out(tmp_path: Path) -> None:
+    """Without a folder for them."""
+    assert await serving(tmp_path).preview(JOB) is None
+
+
+# --- the length of a clip, and sweeping ---------------------------------------------------------
+
+
+async def test_the_length_of_a_saved_clip_is_in_its_header(tmp_path: Path) -> None:
+    """Of one that is not saved, or gone, it is not known."""
+    clip = render_clip(ratio="9:16", seconds=7.3)
+    medium = serving(tmp_path, lambda: clip)
+    path = await medium.save(VIDEO, 1)
+    job = replace(VIDEO, files=(None, str(path)))
+    measured = [await medium.seconds(job, index) for index in (0, 1, 2)]
+    path.unlink()
+    assert (measured, await medium.seconds(job, 1)) == ([None, 7.3, None], None)
+
+
+def test_a_sweep_removes_what_killed_processes_left_and_old_previews(
+    tmp_path: Path, small: Path
+) -> None:
+    """Nothing of the person's, and nothing that may be under way."""
+    folder = tmp_path / "media"
+    ages = {
+        folder / ".meigen-dead.part": 3700,
+        folder / ".meigen-alive.part": 3500,
+        folder / "mine.part": 10**8,
+        folder / "old.webp": 10**8,
+        folder / f"{NAME}_1.png": 10**8,
+        small / ".meigen-dead.part": 3700,
+        small / ".meigen-alive.part": 3500,
+        small / "old.webp": 31 * 86400,
+        small / "old.jpg": 31 * 86400,
+        small / "new.webp": 29 * 86400,
+    }
+    medium = serving(folder, small=small)
+    medium.sweep()  # no folders yet
+    for path, age in ages.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+        os.utime(path, (time.time() - age,) * 2)
+    (small / ".meigen-folder.part").mkdir()
+    os.utime(small / ".meigen-folder.part", (0, 0))
+    medium.sweep()
+    left = {path for place in (folder, small) for path in place.iterdir()}
+    young = (".meigen-alive.part", ".meigen-folder.part", "new.webp")
+    assert left == {
+        folder / f"{NAME}_1.png",
+        folder / ".meigen-alive.part",
+        folder / "mine.part",
+        folder / "old.webp",
+        *(small / name for name in young),
+    }
+    serving(None).sweep()
 
 
 # --- types ------------------------------------------------------------------------------------

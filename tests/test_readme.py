@@ -6,6 +6,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import readme
 
 import meigen_mcp
@@ -15,10 +16,17 @@ from meigen_mcp.clients import CLIENTS, Launch
 ROOT = Path(__file__).parent.parent
 
 
-def test_the_generated_tables_are_those_of_the_code() -> None:
-    """A changed model or setting changes the README in the same commit."""
-    text = readme.README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", readme.PAGES, ids=lambda page: page.name)
+def test_the_generated_tables_are_those_of_the_code(page: Path) -> None:
+    """A changed model, setting or attack changes the page in the same commit."""
+    text = page.read_text(encoding="utf-8")
     assert text == readme.filled(text), "run `python tests/readme.py`"
+
+
+def test_every_generated_part_has_its_place() -> None:
+    """None is made for nothing."""
+    text = "".join(page.read_text(encoding="utf-8") for page in readme.PAGES)
+    assert set(re.findall(r"<!-- generated: ([\w-]+) -->", text)) == set(readme.generated())
 
 
 def test_it_names_one_command_for_the_main_job_and_one_for_the_tests() -> None:

@@ -10,6 +10,7 @@ from workbench import Someone, Workbench, workbench
 
 from meigen_mcp import errors
 from meigen_mcp.generation import Generation
+from meigen_mcp.sources import Given
 
 CALL: dict[str, Any] = {"prompt": "a red cube", "modelId": "nanobanana-2"}
 
@@ -134,7 +135,7 @@ async def test_a_call_that_died_with_its_process_can_be_adopted(tmp_path: Path) 
     async with workbench(tmp_path) as survivor:
         async with workbench(tmp_path, beside=survivor) as dying:
             intent = dying.service._draft  # noqa: SLF001 - the call must die before its answer
-            model, quote = await dying.service._checked("generate_image", CALL)  # noqa: SLF001
+            model, quote = await dying.service._checked("generate_image", Given({**CALL}))  # noqa: SLF001
             draft = intent("generate_image", model, CALL, quote, None)
             job = dying.ledger.add(draft, None, adoptable=True)
         survivor.clock.now += 2
@@ -148,7 +149,7 @@ async def test_another_account_sees_and_sends_nothing_of_the_first(tmp_path: Pat
     other_token = "meigen_sk_" + "B" * 32
     async with workbench(tmp_path) as first:
         async with workbench(tmp_path, beside=first) as dying:
-            model, quote = await dying.service._checked("generate_image", CALL)  # noqa: SLF001 - killed before its POST
+            model, quote = await dying.service._checked("generate_image", Given({**CALL}))  # noqa: SLF001 - killed before its POST
             draft = dying.service._draft("generate_image", model, CALL, quote, None)  # noqa: SLF001
             dying.ledger.add(draft, None, adoptable=True)
         async with workbench(tmp_path, beside=first, MEIGEN_API_TOKEN=other_token) as second:

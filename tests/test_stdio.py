@@ -145,7 +145,7 @@ async def test_the_main_job_over_a_real_pipe(mode: Mode, tmp_path: Path) -> None
     statuses = [(r or {})["status"] for r in (image.structured_content, made, done)]
     assert statuses == ["completed", "processing", "completed"]
     assert medium.contents[0].mime_type == "video/mp4"
-    assert sorted(p.suffix for p in (tmp_path / "media").iterdir()) == [".mp4", ".png"]
+    assert sorted(p.suffix for p in (tmp_path / "media").iterdir()) == [".json", ".mp4", ".png"]
 
 
 @pytest.mark.parametrize("mode", MODES)

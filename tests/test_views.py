@@ -151,5 +151,5 @@ def test_a_prompt_of_many_lines_is_one_line_in_the_text() -> None:
 
 def test_an_odd_id_is_quoted_in_its_uri() -> None:
     """Whatever the API calls a generation, its URI has three parts, and its media five."""
-    assert views.record_uri("a/b c?") == "meigen://generations/a%2Fb%20c%3F"
-    assert views.media_uri("a/b", 2) == "meigen://generations/a%2Fb/media/2"
+    assert g.record_uri("a/b c?") == "meigen://generations/a%2Fb%20c%3F"
+    assert g.media_uri("a/b", 2) == "meigen://generations/a%2Fb/media/2"

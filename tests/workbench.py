@@ -24,6 +24,7 @@ from meigen_mcp.poller import Poller
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.state import Options
 from meigen_mcp.service import Outcome, Service
+from meigen_mcp.sources import Sources
 
 Route = Literal["submit", "status", "lookup", "models", "media"]
 Fault = Callable[[httpx.Request, httpx.AsyncBaseTransport], Any]
@@ -187,11 +188,13 @@ async def workbench(
     ledger = Ledger(database)
     catalogue = LiveCatalogue(settings, ledger, lambda: api, clock)
     account = f"{settings.base_url} {settings.token}"
-    service = Service(settings, account, ledger, catalogue, clock)
+    media = Media(api, settings.output_dir)
+    sources = Sources(settings, account, ledger, api, media, clock=clock)
+    service = Service(settings, account, ledger, catalogue, sources, clock=clock)
     poller = Poller(
         ledger,
         api,
-        Media(api, settings.output_dir),
+        media,
         account,
         interval=settings.poll_interval,
         rate_limit=settings.rate_limit,

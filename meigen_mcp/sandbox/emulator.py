@@ -16,6 +16,7 @@ from typing import Any
 from meigen_mcp import listing
 from meigen_mcp.arguments import CONTROL, GENERATION, REQUEST_ID, form
 from meigen_mcp.catalogue import Model, merge, shipped
+from meigen_mcp.references import Accepts
 from meigen_mcp.rules import absent, present, show
 from meigen_mcp.sandbox.models import (
     ANSWERED_BY,
@@ -186,7 +187,7 @@ class Emulator:
         """Return the model that will answer and its arguments, or refuse what is wrong."""
         named = self._model(request.get("modelId"))
         peers = self.catalogue.accepted(named.media_type)
-        rules = form(named, peers, origin)
+        rules = form(named, peers, Accepts(origin))
         # A documented choice of the API: what a model does not take, it ignores. Only references
         # have a documented maximum of 0.
         taken = {*rules.rules, "referenceImages"} - {*CONTROL}

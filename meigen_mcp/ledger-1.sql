@@ -1,4 +1,4 @@
--- Format 1 of the ledger. Migrations only add; a file of a newer format is left alone.
+-- Format 1 of the ledger. Later formats only add; a file of a newer one is left alone.
 CREATE TABLE generations (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     request_id TEXT NOT NULL, account TEXT NOT NULL, fingerprint TEXT NOT NULL,

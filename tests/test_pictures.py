@@ -1,0 +1,115 @@
+"""The one small picture in the answer about a finished generation."""
+
+import base64
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import mcp_types as t
+import pytest
+from PIL import Image
+from studio import MODES, Mode, Studio, make_settings, studio
+
+from meigen_mcp import previews
+from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.settings import Settings
+
+CLIP = {"prompt": "waves", "modelId": "seedance-2-0", "duration": 4, "wait": 40}
+
+
+async def answered(on: Studio, tool: str, **arguments: Any) -> tuple[t.CallToolResult, list[bytes]]:
+    """Call a tool; return its result, and the pictures in it."""
+    result = await on.client.call_tool(tool, arguments)
+    blocks = [block for block in result.content if isinstance(block, t.ImageContent)]
+    assert {block.mime_type for block in blocks} <= {"image/webp"}
+    return result, [base64.b64decode(block.data) for block in blocks]
+
+
+def shape(picture: bytes) -> tuple[int, int]:
+    """Return the size of a picture, whose bytes fit into an answer."""
+    assert len(picture) <= 70_000
+    with Image.open(BytesIO(picture)) as image:
+        image.load()
+        return image.size
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ({"modelId": "z-image-turbo", "aspectRatio": "16:9"}, (1024, 575)),
+        ({"modelId": "midjourney-v8.1", "aspectRatio": "1:1"}, (1024, 1024)),
+    ],
+    ids=["an image", "a sheet of four"],
+)
+async def test_a_finished_image_has_one_picture(
+    mode: Mode,
+    call: dict[str, str],
+    expected: tuple[int, int],
+    settings: Settings,
+    emulator: Emulator,
+) -> None:
+    """In the answer that waited for it and in every later one, and as a file in the history."""
+    async with studio(settings, emulator, mode) as on:
+        result, [picture] = await answered(on, "generate_image", prompt="a fox", **call)
+        answer = dict(result.structured_content or {})
+        look = {"generationId": answer["generationId"]}
+        _, later = await answered(on, "check_status", **look)
+        listed = await on.call("check_status")
+    assert shape(picture) == expected
+    assert later == [picture]
+    assert [row["preview"] for row in listed["generations"]] == [answer["preview"]]
+    assert Path(answer["preview"]).read_bytes() == picture
+
+
+async def test_a_video_has_a_contact_sheet(settings: Settings, emulator: Emulator) -> None:
+    """Six frames with their times."""
+    async with studio(settings, emulator) as on:
+        _, [picture] = await answered(on, "generate_video", **CLIP)
+    assert max(shape(picture)) <= 1024
+
+
+async def test_without_the_extra_a_video_has_a_sentence_instead(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It works all the same."""
+    monkeypatch.setattr(previews, "find_spec", lambda _: None)
+    async with studio(settings, emulator) as on:
+        result, pictures = await answered(on, "generate_video", **CLIP)
+    answer = dict(result.structured_content or {})
+    assert (answer["status"], pictures) == ("completed", [])
+    assert answer["next"].endswith('this server needs "meigen-mcp[video]".')
+
+
+async def test_a_picture_is_made_when_nothing_is_saved(tmp_path: Path, emulator: Emulator) -> None:
+    """Saving is about the output folder; the person still sees the result."""
+    async with studio(make_settings(tmp_path, MEIGEN_OUTPUT_DIR="off"), emulator) as on:
+        result, [picture] = await answered(on, "generate_image", prompt="a fox")
+    answer = dict(result.structured_content or {})
+    assert shape(picture)
+    assert "files" not in answer
+
+
+async def test_a_server_that_names_no_paths_still_shows_the_picture(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    """Whoever is far away gets the bytes, and no path."""
+    public = replace(make_settings(tmp_path), discreet=True)
+    async with studio(public, emulator) as on:
+        result, pictures = await answered(on, "generate_image", prompt="a fox")
+        listed = await on.call("check_status")
+    assert len(pictures) == 1
+    assert str(tmp_path) not in result.model_dump_json() + str(listed)
+
+
+async def test_a_picture_that_is_gone_is_left_out(settings: Settings, emulator: Emulator) -> None:
+    """Somebody tidied the data folder; the result is there all the same."""
+    async with studio(settings, emulator) as on:
+        result, _ = await answered(on, "generate_image", prompt="a fox")
+        answer = dict(result.structured_content or {})
+        Path(answer["preview"]).unlink()
+        look = {"generationId": answer["generationId"]}
+        again, pictures = await answered(on, "check_status", **look)
+    assert pictures == []
+    assert (again.structured_content or {})["status"] == "completed"
