@@ -126,10 +126,16 @@ class Poller:
         except Exception:
             log.exception("acting on a generation failed")
             with contextlib.suppress(errors.LedgerUnavailable):
-                self._save(replace(self._fresh(job), next_look=self._clock() + 30))
+                self._save(self._after_failure_of_ours(self._fresh(job)))
         finally:
             self._busy.pop(job.request_id, None)
             self._ledger.work.set()
+
+    def _after_failure_of_ours(self, job: Generation) -> Generation:
+        """Try again in a while; what is only about files is given up in the end."""
+        failures = job.fetch_failures + (1 if job.terminal else 0)
+        again = self._clock() + 30 if failures < MOST_FETCHES else None
+        return replace(job, fetch_failures=failures, next_look=again)
 
     def _fresh(self, job: Generation) -> Generation:
         """Read the record again: calls may have written to it while a reply was awaited."""

@@ -124,3 +124,19 @@ async def test_a_refund_is_told_only_when_it_is_proven(tmp_path: Path) -> None:
         assert proven.job.error is not None
         assert (unproven.job.error.charged, proven.job.error.charged) == ("unknown", "refunded")
         assert on.ledger.spent(0) == 5
+
+
+async def test_a_failure_of_our_own_is_given_up_where_only_a_file_is_at_stake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The result stays completed; nothing is tried for ever."""
+
+    async def breaks(*_: Any) -> None:
+        raise RuntimeError("not foreseen")
+
+    monkeypatch.setattr("meigen_mcp.media.Media.preview", breaks)
+    async with workbench(tmp_path) as on:
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+    assert (job.status, job.next_look, job.fetch_failures) == ("completed", None, 6)
+    assert len(caplog.records) == 6
