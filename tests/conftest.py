@@ -26,7 +26,8 @@ def settings(tmp_path: Path) -> Settings:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what this command does not run."""
     terminalreporter.write_line(
-        "not run here: the official conformance suite; it needs npm: python -m tests.conformance"
+        "not run here, since they need npm: the official conformance suite (python -m"
+        " tests.conformance) and the viewer in Chromium (python -m tests.viewer)"
     )
 
 
