@@ -11,6 +11,7 @@ from typing import Literal
 
 import anyio
 import click
+from click.core import ParameterSource
 
 from meigen_mcp import __version__, settings
 
@@ -45,6 +46,12 @@ def serve(
     *, sandbox: bool, over_http: bool, host: str, port: int, allowed_hosts: tuple[str, ...]
 ) -> None:
     """Serve a chat client over stdin and stdout, or with --http any number over HTTP."""
+    given = click.get_current_context().get_parameter_source
+    chosen = any(
+        given(name) is ParameterSource.COMMANDLINE for name in ("host", "port", "allowed_hosts")
+    )
+    if chosen and not over_http:
+        raise click.UsageError("--host, --port and --allowed-host need --http")
     loaded = settings.load()
     # stdout carries MCP only.
     logging.basicConfig(

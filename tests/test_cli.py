@@ -42,6 +42,16 @@ def test_what_is_no_command_is_said(words: list[str]) -> None:
     assert complaint.splitlines()[-1].startswith(("Error: No such", "Error: Got unexpected"))
 
 
+@pytest.mark.parametrize(
+    "words", [["--host", "127.0.0.2"], ["--port", "8765"], ["--allowed-host", "a.example"]]
+)
+def test_an_address_without_http_is_refused(words: list[str]) -> None:
+    """Nobody believes that it is served while it waits on stdin."""
+    status, said, complaint = run("serve", *words)
+    assert (status, said) == (2, "")
+    assert "--host, --port and --allowed-host need --http" in complaint
+
+
 def test_models_are_listed_a_line_each() -> None:
     """The same lines that the tool answers with, by the shipped facts."""
     rows = [model_views.model_row(model) for model in shipped().listed()]
