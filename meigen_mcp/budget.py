@@ -100,10 +100,8 @@ class Budget:
             OverCap: a cap or `maxCredits` does not allow it.
             Declined: the person said no.
         """
-        ceiling = None if max_credits is None else Decimal(str(max_credits))
-        today = self.catalogue.today()
-        settled = pricing.settle(model, draft.arguments, today)
-        firm = replace(draft, quote=pricing.quote(model, settled, today))
+        ceiling = _credits(max_credits)
+        firm, settled = self._firm(draft, model)
         asked = self._must_ask(firm.quote)
         capped = not (
             self.settings.max_per_generation is None
@@ -128,6 +126,25 @@ class Budget:
     ) -> Intent:
         now = self.clock()
         return Intent(replace(draft, reserved=reserved, created_at=now, next_look=now), sent)
+
+    def objection(
+        self, draft: Generation, model: Model, max_credits: float | None
+    ) -> errors.OverCap | None:
+        """Return the refusal that a call would meet, if a cap or its ceiling is against it."""
+        firm, _ = self._firm(draft, model)
+        try:
+            self._hold_to_caps(firm.quote, _credits(max_credits))
+            if self.settings.max_per_day is not None and self.ledger.available():
+                self.ledger.hold_to_cap(firm.quote.credits, self.settings.max_per_day, self.clock())
+        except errors.OverCap as refusal:
+            return refusal
+        return None
+
+    def _firm(self, draft: Generation, model: Model) -> tuple[Generation, dict[str, Any]]:
+        """Return the draft with the quote that counts for a limit, and what that quote is for."""
+        today = self.catalogue.today()
+        settled = pricing.settle(model, draft.arguments, today)
+        return replace(draft, quote=pricing.quote(model, settled, today)), settled
 
     def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None) -> None:
         """Refuse what a cap of the person, or the call's own ceiling, does not allow."""
@@ -201,3 +218,7 @@ class Budget:
             else "at a price that is not known"
         )
         return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis})"
+
+
+def _credits(number: float | None) -> Decimal | None:
+    return None if number is None else Decimal(str(number))

@@ -268,7 +268,11 @@ def _clients(found: Sequence[Found], machine: Machine) -> Iterator[Finding]:
                 yield Finding("clients", says, again)
             else:
                 yield Finding("clients", says)
-            for problem in settings.load(launch.environment).problems:
+            there = settings.load(launch.environment)
+            if there.token is not None and not _SHAPE.fullmatch(there.token):
+                says = f"{where} has a token of unusual shape"
+                yield Finding("clients", says, f"{again[:-8]} --new-token` again.")
+            for problem in there.problems:
                 yield Finding("clients", f"{where}: {problem}", f"Mend it there, or: {again}")
 
 

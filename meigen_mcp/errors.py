@@ -107,8 +107,9 @@ class MissingToken(Refusal):
 
     code = "missing_token"
     next = (
-        "Ask the person to set MEIGEN_API_TOKEN in the configuration of this server and to restart"
-        " it; validating and quoting with dryRun works without."
+        "Ask the person to run `meigen-mcp install CLIENT`, or to set MEIGEN_API_TOKEN or"
+        " MEIGEN_API_TOKEN_FILE for this server, and to restart it; validating and quoting with"
+        " dryRun works without."
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import hmac
 import logging
 import os
+import re
 import socket
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -51,6 +52,7 @@ ANSWERED_WITHIN = 0.2
 LONGEST_END = 0.8
 """Seconds from the wish to end to the end, whatever a clean-up waits for."""
 _SCOPE = "meigen"
+_LIBRARY_TEXT = re.compile(rb'"message":"(Parse|Validation) error: (?:[^"\\]|\\.)*"')
 
 
 class Refused(Exception):
@@ -278,7 +280,7 @@ class _Front:
             if self.closing:
                 await Response(status_code=503)(scope, receive, noted)
             else:
-                await self._inner(scope, receive, noted)
+                await self._inner(scope, receive, _in_plain_words(noted))
         except ClientDisconnect:
             pass  # gone, or dropped as too slow
         finally:
@@ -288,6 +290,28 @@ class _Front:
             path = quote(scope["path"])[:100]  # without the query, where some put a token
             seconds = time.monotonic() - started
             log.info("%s %s %s %s %.3f s", client, scope["method"], path, status, seconds)
+
+
+def _in_plain_words(send: Send) -> Send:
+    """Cut the text of a library out of the SDK's protocol errors of 2025."""
+    start: Message = {}
+
+    async def cut(message: Message) -> None:
+        nonlocal start
+        if message.get("status") == 400:
+            start = message
+            return
+        if start:
+            body = _LIBRARY_TEXT.sub(rb'"message":"\1 error"', message.get("body", b""))
+            others = [
+                (name, value) for name, value in start["headers"] if name != b"content-length"
+            ]
+            length = (b"content-length", str(len(body)).encode())
+            await send({**start, "headers": [*others, length]})
+            start, message = {}, {**message, "body": body}
+        await send(message)
+
+    return cut
 
 
 # --- connections --------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Ledger:
             if row is not None:
                 return generation(row)
             if cap_per_day is not None:
-                self._hold_to_cap(db, job, cap_per_day)
+                _hold_to_cap(db, job.reserved, cap_per_day, job.created_at)
             job = replace(
                 job,
                 owner=self.database.owner,
@@ -82,15 +82,6 @@ class Ledger:
             )
         self._tell(job)
         return job
-
-    def _hold_to_cap(self, db: sqlite3.Connection, job: Generation, cap: Decimal) -> None:
-        spent = _spent(db, job.created_at - DAY)
-        wanted = job.reserved or Decimal(0)
-        if spent + wanted > cap:
-            raise OverCap(
-                f"It would cost {wanted:f} credits; {spent:f} of MEIGEN_MAX_CREDITS_PER_DAY"
-                f" {cap:f} are spent or reserved in the last 24 hours. Nothing was sent or charged."
-            )
 
     def save(self, job: Generation) -> Generation:
         """Commit a changed record, apart from what calls write at any time."""
@@ -163,6 +154,15 @@ class Ledger:
         if job is None or job.balance is None or job.accepted_at is None:
             return None
         return job.balance, job.accepted_at
+
+    def hold_to_cap(self, wanted: Decimal | None, cap: Decimal, now: float) -> None:
+        """Refuse credits that do not fit under the cap of the last 24 hours as it is now.
+
+        Raises:
+            OverCap: they do not.
+        """
+        with self.database.reading() as db:
+            _hold_to_cap(db, wanted, cap, now)
 
     def spent(self, since: float) -> Decimal:
         """Return the credits spent or reserved after a time, over all accounts."""
@@ -295,8 +295,9 @@ class Ledger:
             owners = [
                 row[0]
                 for row in db.execute(
-                    "SELECT owner FROM generations WHERE next_look IS NOT NULL AND account = ?"
-                    " AND owner <> ? UNION SELECT owner FROM generations WHERE created_at > ?"
+                    "SELECT owner FROM generations INDEXED BY by_due WHERE next_look IS NOT NULL"
+                    " AND account = ? AND owner <> ?"
+                    " UNION SELECT owner FROM generations INDEXED BY by_time WHERE created_at > ?"
                     " AND answered = 0 AND abandoned = 0 AND account = ? AND owner <> ?",
                     (account, me, now - ADOPTABLE_FOR, account, me),
                 )
@@ -398,7 +399,8 @@ class Ledger:
             changed = self._changed
             with self.database.reading() as db:
                 rows = db.execute(
-                    "SELECT * FROM generations WHERE version > ? AND account = ? ORDER BY version",
+                    "SELECT * FROM generations INDEXED BY by_version"
+                    " WHERE version > ? AND account = ? ORDER BY version",
                     (version, account),
                 ).fetchall()
             if rows:
@@ -429,3 +431,12 @@ def _spent(db: sqlite3.Connection, since: float) -> Decimal:
         "SELECT total(millicredits) FROM generations WHERE created_at > ?", (since,)
     ).fetchone()
     return Decimal(int(total)) / 1000
+
+
+def _hold_to_cap(db: sqlite3.Connection, wanted: Decimal | None, cap: Decimal, now: float) -> None:
+    spent, wanted = _spent(db, now - DAY), wanted or Decimal(0)
+    if spent + wanted > cap:
+        raise OverCap(
+            f"It would cost {wanted:f} credits; {spent:f} of MEIGEN_MAX_CREDITS_PER_DAY"
+            f" {cap:f} are spent or reserved in the last 24 hours. Nothing was sent or charged."
+        )

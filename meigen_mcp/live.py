@@ -97,6 +97,8 @@ class Live(InMemorySubscriptionBus):
         entries = (job.name, job.status, len(job.media_urls))
         told = self._told.get(job.request_id, (None, None))
         self._told[job.request_id] = (record, entries)
+        if job.next_look is None:  # at rest: whatever changes it next is worth a word
+            del self._told[job.request_id]
         if record != told[0]:
             for name in dict.fromkeys((job.request_id, job.name)):
                 await self.publish(ResourceUpdated(uri=record_uri(name)))

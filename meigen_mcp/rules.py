@@ -43,7 +43,9 @@ def show(value: Any) -> str:
         text = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):  # no JSON, a huge number, or nested too deep
         text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= 60 else text[:57] + "..."
+    if len(text) <= 60:
+        return text
+    return f'{text[:56]}..."' if text.startswith('"') else f"{text[:57]}..."
 
 
 def nearest(word: Any, words: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import mcp_types as t
 from mcp.server.caching import CacheHint
 from mcp.server.context import ServerRequestContext
@@ -134,7 +135,7 @@ def build(service: Service, media: Media, live: Live) -> StudioServer:
 async def _with_extensions(ctx: Context, call_next: Callable[[Context], Awaitable[Any]]) -> Any:
     """Tell 2025 hosts of the viewer as well: the SDK leaves extensions out of their handshake."""
     result = await call_next(ctx)
-    if ctx.method == "initialize":
+    if ctx.method == "initialize" and result is not None:  # sent as a notification it has none
         result["capabilities"]["extensions"] = {APPS: {}}
     return result
 
@@ -241,7 +242,16 @@ class Tools:
         picture = await self._picture(result)
         if structure.get("mediaType") == "video" and "mediaUrls" in structure and not picture:
             structure["next"] += "" if previews.video_extra() else _NO_FRAMES
+        if "mediaUrls" in structure and not any(result.job.files):
+            structure["next"] += await self._not_saved()
         return _result(structure, views.text(structure), [*picture, *links])
+
+    async def _not_saved(self) -> str:
+        """Say that the output folder cannot be written, if it cannot and paths may be named."""
+        if self._service.settings.discreet:
+            return ""
+        problem = await anyio.to_thread.run_sync(self._media.problem)
+        return f" {problem}" if problem else ""
 
     async def _picture(self, result: Outcome) -> Sequence[t.ImageContent]:
         """Return the preview of a finished generation, for clients that show pictures."""

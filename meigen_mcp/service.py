@@ -50,6 +50,7 @@ class Outcome:
         adopted: a repeated call was given the generation of an interrupted one.
         uploaded: how many local references were uploaded for it.
         preview: the path of a small picture of the result, whoever may be told of paths.
+        objection: why the call of a dry run would be refused.
         cheaper: settings of the same model that cost less.
         balance: the credits as last told, with the time of that.
     """
@@ -61,6 +62,7 @@ class Outcome:
     adopted: bool = False
     uploaded: int = 0
     preview: str | None = None
+    objection: errors.OverCap | None = None
     cheaper: tuple[tuple[str, Quote], ...] = ()
     balance: tuple[Balance, float] | None = None
 
@@ -126,7 +128,8 @@ class Service:
         draft = self._draft(tool, model, given, quote, person.pending)
         draft = replace(draft, made_from=tuple(sources.made_from))
         if control["dryRun"]:
-            return Outcome(draft, "dry_run", balance=self._balance())
+            objection = self._budget.objection(draft, model, control["maxCredits"])
+            return Outcome(draft, "dry_run", balance=self._balance(), objection=objection)
         if self.settings.token is None:
             raise errors.MissingToken(
                 "MEIGEN_API_TOKEN is not set, so nothing can be generated. Nothing was sent."

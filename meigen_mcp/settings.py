@@ -3,6 +3,7 @@
 `SETTINGS` is the one list of them: the README table is made from it.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -57,7 +58,8 @@ SETTINGS = (
     Setting(
         "MEIGEN_CONFIRM_ABOVE",
         "100",
-        "Ask you above this quote and for unknown prices; `off` never asks.",
+        "Ask you when a quote, or the last hour's spending with it, is above this, and for unknown"
+        " prices; `off` never asks.",
     ),
     Setting("MEIGEN_MODELS", "all", "Model ids that may be used, separated by commas."),
     Setting("MEIGEN_RATE_LIMIT", "12", "Submissions a minute, 1-100000, over all chat clients."),
@@ -135,6 +137,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         The settings; a bad value is replaced by its default and described in `problems`.
     """
     reader = _Reader(os.environ if environment is None else environment)
+    reader.misspelt()
     caps = {
         name: reader.credits(f"MEIGEN_MAX_CREDITS_PER_{name}") for name in ("GENERATION", "DAY")
     }
@@ -203,6 +206,14 @@ class _Reader:
     def _bad(self, name: str, value: str, allowed: str) -> None:
         shown = _SECRETS.sub("***", value)
         self.problems.append(f'{name} is "{shown}"; allowed: {allowed}.')
+
+    def misspelt(self) -> None:
+        """Name the variables that were surely meant as one of ours: a cap must not be lost so."""
+        names = [setting.name for setting in SETTINGS]
+        for name in sorted(self._environment):
+            meant = difflib.get_close_matches(name, names, 1, 0.9)
+            if name.startswith("MEIGEN_") and name not in names and meant and self.text(name):
+                self.problems.append(f"{name} is no setting; did you mean {meant[0]}?")
 
     def token(self) -> str | None:
         if self.text("MEIGEN_API_TOKEN") is not None:

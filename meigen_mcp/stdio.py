@@ -83,8 +83,9 @@ def _mended(problem: ValidationError) -> SessionMessage | t.JSONRPCError | None:
 
     Half a surrogate pair, which a client makes by cutting a text, is replaced.
     """
-    seen: list[Any] = [error["input"] for error in problem.errors(include_url=False)]
-    if isinstance(seen[0], str):
+    problems = problem.errors(include_url=False)
+    seen: list[Any] = [error["input"] for error in problems]
+    if problems[0]["type"] == "json_invalid":  # then its input is the whole line
         if not seen[0].strip():
             return None
         try:

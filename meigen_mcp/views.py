@@ -133,7 +133,7 @@ def _next(result: Outcome, now: float) -> str:
         case "needs_approval":
             words = _ask_person(result)
         case "dry_run":
-            words = "Call again without dryRun to make it; nothing was sent."
+            words = _after_dry_run(result.objection)
         case _:
             words = job.error.next if job.error else "Call check_status again later."
     if result.uploaded:
@@ -142,6 +142,12 @@ def _next(result: Outcome, now: float) -> str:
     if result.adopted:
         words = f"This is the generation of your interrupted call, not a second one. {words}"
     return words
+
+
+def _after_dry_run(objection: MeigenError | None) -> str:
+    if objection is None:
+        return "Call again without dryRun to make it; nothing was sent."
+    return f"It would be refused: {objection.message} {objection.next}"
 
 
 def _starts(result: Outcome, now: float) -> str:

@@ -54,7 +54,8 @@ class Window:
         """Return how many are sent before a queued one, and when it is sent, as far as is known."""
         with self._database.reading() as db:
             (place,) = db.execute(
-                "SELECT count(*) FROM generations WHERE account = ? AND next_look IS NOT NULL"
+                "SELECT count(*) FROM generations INDEXED BY by_due"
+                " WHERE account = ? AND next_look IS NOT NULL"
                 " AND status = 'queued' AND parked = 0 AND id < (SELECT id FROM generations"
                 " WHERE account = ? AND request_id = ?)",
                 (self._account, self._account, job.request_id),

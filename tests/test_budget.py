@@ -89,6 +89,31 @@ async def test_max_credits_refuses_a_dearer_quote(tmp_path: Path) -> None:
         assert (await on.generate(modelId="nanobanana-2", maxCredits=5)).status == "completed"
 
 
+@pytest.mark.parametrize(
+    ("cap", "ceiling", "reason"),
+    [
+        ({"MEIGEN_MAX_CREDITS_PER_GENERATION": "4"}, None, "MEIGEN_MAX_CREDITS_PER_GENERATION"),
+        ({"MEIGEN_MAX_CREDITS_PER_DAY": "9"}, None, "MEIGEN_MAX_CREDITS_PER_DAY"),
+        ({}, 4, "maxCredits"),
+    ],
+)
+async def test_a_dry_run_says_that_the_call_would_be_refused(
+    cap: dict[str, Any], ceiling: float | None, reason: str, tmp_path: Path
+) -> None:
+    """With the words of that refusal; with room for it there is nothing to say."""
+    call: dict[str, Any] = {"modelId": "nanobanana-2", "maxCredits": ceiling}
+    async with workbench(tmp_path, **cap) as on:
+        if "MEIGEN_MAX_CREDITS_PER_DAY" in cap:
+            assert (await on.generate(**call, dryRun=True)).objection is None
+            await on.generate(prompt="another", modelId="nanobanana-2", wait=0)
+        told = await on.generate(**call, dryRun=True)
+        with pytest.raises(errors.OverCap, match=reason) as refused:
+            await on.generate(**call)
+    assert told.status == "dry_run"
+    assert told.objection is not None
+    assert told.objection.message == refused.value.message
+
+
 async def test_what_a_quote_rests_on_is_sent_when_a_limit_applies(tmp_path: Path) -> None:
     """The quoted model and its price-relevant defaults are explicit then."""
     async with workbench(tmp_path) as on:

@@ -226,6 +226,10 @@ async def test_each_client_is_named_with_what_it_will_show(desk: Desk) -> None:
     assert "install cursor" in (await desk.examine()).fixes()["clients"]
     desk.configure("cursor", Launch(("meigen-mcp",), {"MEIGEN_RATE_LIMIT": "0"}))
     assert "MEIGEN_RATE_LIMIT" in (await desk.examine()).says("clients")
+    desk.configure("cursor", Launch(("meigen-mcp",), {"MEIGEN_API_TOKEN": "meigen_sk_cut"}))
+    found = await desk.examine()
+    assert "a token of unusual shape" in found.says("clients")
+    assert "install cursor --new-token` again" in found.fixes()["clients"]
     desk.configure("cursor", SERVER).write_text('{"meigen": ', encoding="utf-8")
     assert "Mend the file" in (await desk.examine()).fixes()["clients"]
 

@@ -316,6 +316,28 @@ async def test_with_bad_settings_every_call_says_what_to_fix(
     }
 
 
+async def test_an_answer_says_that_the_output_folder_cannot_be_written(
+    settings: Settings, emulator: Emulator
+) -> None:
+    """The medium was paid for and is there, by its URL."""
+    folder = settings.output_dir
+    assert folder is not None
+    folder.write_text("in the way")
+    async with studio(settings, emulator) as on:
+        made = await on.call("generate_image", prompt="a fox")
+    assert (made["status"], len(made["mediaUrls"]) > 0) == ("completed", True)
+    assert f"Media are not saved: {folder} cannot be written." in made["next"]
+
+
+async def test_a_dry_run_over_a_cap_says_so(tmp_path: Path, emulator: Emulator) -> None:
+    """In the sentence on what to do next."""
+    capped = make_settings(tmp_path, MEIGEN_MAX_CREDITS_PER_GENERATION="1")
+    async with studio(capped, emulator) as on:
+        told = await on.call("generate_image", prompt="a fox", dryRun=True)
+    assert told["status"] == "dry_run"
+    assert told["next"].startswith("It would be refused: ")
+
+
 @pytest.mark.parametrize("state", ["the folder is a file", "the file is damaged"])
 @pytest.mark.parametrize("mode", MODES)
 async def test_without_a_ledger_nothing_is_spent(

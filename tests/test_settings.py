@@ -213,6 +213,20 @@ def test_a_bad_folder_of_many_is_named_alone() -> None:
     assert facts(found) == DEFAULTS | {"reference_dirs": (HERE / "a",), "problems": (problem,)}
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("MEIGEN_MAX_CREDIT_PER_DAY", "MEIGEN_MAX_CREDITS_PER_DAY"),
+        ("MEIGEN_MAX_CREDITS_PER_DAYS", "MEIGEN_MAX_CREDITS_PER_DAY"),
+        ("MEIGEN_CONFIRM_ABOV", "MEIGEN_CONFIRM_ABOVE"),
+    ],
+)
+def test_a_misspelt_setting_is_a_problem(written: str, meant: str) -> None:
+    """Else somebody believes in a cap that holds nothing; what is nothing like ours is theirs."""
+    found = load({written: "10", "MEIGEN_WORKSHOP": "b", "PER_DAY": "10"})
+    assert found.problems == (f"{written} is no setting; did you mean {meant}?",)
+
+
 def test_all_problems_are_told_at_once() -> None:
     """In the order of the settings."""
     found = load(

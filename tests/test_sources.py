@@ -252,7 +252,7 @@ async def test_a_result_that_cannot_be_a_reference_is_refused(
     assert problems(refused) == [
         '- referenceImages[0]: "meigen://generations/nothing/media/0" names no generation of this'
         " account; see check_status",
-        f'- referenceImages[1]: "{place[1][:56]}... is processing; wait until it is completed',
-        f'- referenceImages[2]: "{place[2][:56]}... does not exist; its media count 0 to 0',
+        f'- referenceImages[1]: "{place[1][:55]}..." is processing; wait until it is completed',
+        f'- referenceImages[2]: "{place[2][:55]}..." does not exist; its media count 0 to 0',
     ]
     assert problems(clip)[0].startswith("- referenceVideo: ")
