@@ -1,12 +1,17 @@
 """Exactly once: whatever breaks while a generation is submitted, the person is charged once."""
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import httpx
 import pytest
 from workbench import (
     Fault,
+    Someone,
     Workbench,
     answers,
     cut,
@@ -57,6 +62,24 @@ def _end(on: Workbench, job: Generation) -> End:
     accepted = sum(1 for post in on.emulator.posts if post.accepted)
     posts = on.wire.posts()
     return End(job.status, len(job.media_urls), on.charged, accepted, len(set(posts)) == 1)
+
+
+async def test_an_intent_is_on_the_disk_before_it_is_sent(tmp_path: Path) -> None:
+    """Another process reads, while the POST is under way, the key and the bytes that are sent."""
+    found: list[tuple[str, str, bytes]] = []
+
+    async def looked(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        with closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite3")) as db:
+            (row,) = db.execute("SELECT status, request_id, CAST(body AS BLOB) FROM generations")
+        found.append(row)
+        return await inner.handle_async_request(request)
+
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [looked]
+        outcome = await on.generate(modelId="nanobanana-2")
+        (body,) = on.wire.posts()
+    assert found == [("submitting", outcome.job.request_id, body)]
+    assert json.loads(body)["idempotencyKey"] == outcome.job.request_id
 
 
 @pytest.mark.parametrize("times", [1, 2], ids=["once", "twice"])
@@ -213,6 +236,70 @@ async def test_a_deleted_one_ends(tmp_path: Path) -> None:
             "generation_unavailable",
             "unknown",
         )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "when"),
+    [
+        (409, "idempotency_conflict", "at the POST"),
+        (409, "request_id_collision", "at the POST"),
+        (410, "generation_unavailable", "at the POST"),
+        (410, "generation_unavailable", "at the look-up"),
+    ],
+)
+async def test_a_key_that_can_start_nothing_ends_it(
+    status: int, code: str, when: str, tmp_path: Path
+) -> None:
+    """What it cost is not known, and nothing is sent again."""
+    async with workbench(tmp_path) as on:
+        said = answers(status, body={"success": False, "code": code})
+        on.wire.faults["submit"] = [said if when == "at the POST" else dropped_before]
+        on.wire.faults["lookup"] = [said]
+        outcome = await on.generate(modelId="nanobanana-2")
+        job = await on.settle(outcome.job)
+        assert job.error is not None
+        assert (job.status, job.error.code, job.error.charged) == ("failed", code, "unknown")
+        assert len(on.wire.posts()) == 1
+        assert on.ledger.spent(0) == 5
+
+
+@pytest.mark.parametrize("accepted", [True, False], ids=["accepted", "lost"])
+async def test_a_server_that_died_in_mid_post_costs_another_account_nothing(
+    accepted: bool, tmp_path: Path
+) -> None:
+    """B neither sends nor looks up what A was sending; A is charged once when it is back."""
+    sending = anyio.Event()
+
+    async def unanswered(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        if accepted:
+            await inner.handle_async_request(request)
+        sending.set()
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with workbench(tmp_path) as first:
+        async with (
+            workbench(tmp_path, beside=first) as dying,
+            anyio.create_task_group() as group,
+        ):
+            dying.wire.faults["submit"] = [unanswered]
+            call = {"prompt": "a red cube", "modelId": "nanobanana-2"}
+            group.start_soon(dying.service.generate, "generate_image", call, Someone())
+            while not dying.ledger.newest(dying.service.account, 1):
+                await anyio.lowlevel.checkpoint()
+            group.start_soon(dying.poller.step)
+            await sending.wait()
+            group.cancel_scope.cancel()
+        other = "meigen_sk_" + "B" * 32
+        async with workbench(tmp_path, beside=first, MEIGEN_API_TOKEN=other) as second:
+            for _ in range(20):
+                second.clock.now += 10
+                await second.poller.step()
+            assert second.wire.seen == []
+        ((_, job),) = first.ledger.newest(first.service.account, 1)
+        await first.poller.step()
+        job = await first.settle(job)
+        assert (job.status, first.charged) == ("completed", 5)
 
 
 async def test_the_body_carries_the_key_and_nothing_that_was_left_out(tmp_path: Path) -> None:

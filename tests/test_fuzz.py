@@ -4,14 +4,18 @@ import asyncio
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteReceiveStream
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from studio import make_settings, studio
+from odd_messages import ODD_LINES, spoilt, written
+from over_http import HELLO
+from studio import MODES, Mode, make_settings, studio
 
 from meigen_mcp.arguments import CONTROL, GENERATION
 from meigen_mcp.sandbox.emulator import Emulator
@@ -65,72 +69,83 @@ def test_any_arguments_get_an_answer_with_a_status_and_a_next_step(
     asyncio.run(run())
 
 
-ODD_LINES = [
-    b"",
-    b"null",
-    b"[]",
-    b"{}",
-    b"nonsense",
-    b'"text"',
-    b"\xff\xfe\x00",
-    b"[" * 5000,
-    b'{"jsonrpc":"2.0"}',
-    b'{"jsonrpc":"1.0","id":1,"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":null,"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":{"a":1},"method":"tools/list"}',
-    b'{"jsonrpc":"2.0","id":2,"method":"no/such"}',
-    b'{"jsonrpc":"2.0","id":3,"method":"tools/call"}',
-    b'{"jsonrpc":"2.0","id":4,"method":"tools/call","params":[]}',
-    b'{"jsonrpc":"2.0","id":5,"method":"tools/call","params":{"name":7}}',
-    b'{"jsonrpc":"2.0","id":6,"method":"tools/call","params":{"name":"generate_image","arguments":[]}}',
-    b'{"jsonrpc":"2.0","id":7,"method":"resources/read","params":{"uri":"meigen://../../etc/passwd"}}',
-    b'{"jsonrpc":"2.0","id":8,"method":"resources/read","params":{"uri":"file:///etc/passwd"}}',
-    b'{"jsonrpc":"2.0","id":9,"method":"resources/read","params":{"uri":"meigen://generations/\\ud800"}}',
-    b'{"jsonrpc":"2.0","id":10,"method":"resources/list","params":{"cursor":"\\u0000"}}',
-    b'{"jsonrpc":"2.0","id":11,"method":"tools/call","params":{"name":"generate_image",'
-    b'"arguments":{"prompt":"\\ud800"}}}',
-    b'{"jsonrpc":"2.0","id":12,"method":"tools/call","params":{"name":"generate_image",'
-    b'"arguments":{"prompt":"x","wait":1e999}}}',
-    b'{"jsonrpc":"2.0","result":{},"id":99}',
-    b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":77}}',
-    b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
-]
-HELLO = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {
-        "protocolVersion": "2025-11-25",
-        "capabilities": {},
-        "clientInfo": {"name": "t", "version": "1"},
-    },
-}
+async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
+    """Write lines to a server process, close its stdin, and return what it answers until it ends.
 
-
-@pytest.mark.parametrize("greeted", [True, False], ids=["after a handshake", "before any"])
-async def test_odd_lines_on_stdin_leave_the_server_alive(greeted: bool, tmp_path: Path) -> None:
-    """Each is answered or ignored; the next proper request is answered, and nothing is traced."""
+    It ends in order, and nothing is traced.
+    """
     environment = {name: v for name, v in os.environ.items() if not name.startswith("MEIGEN")}
-    environment |= {"MEIGEN_DATA_DIR": str(tmp_path), "MEIGEN_BASE_URL": "http://127.0.0.1:9"}
+    environment |= {"MEIGEN_DATA_DIR": str(folder), "MEIGEN_BASE_URL": "http://127.0.0.1:9"}
     process = await anyio.open_process(
-        [sys.executable, "-m", "meigen_mcp"], env=environment, cwd=tmp_path
+        [sys.executable, "-m", "meigen_mcp"], env=environment, cwd=folder
     )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
-    ping = {"jsonrpc": "2.0", "id": 1234, "method": "ping"}
-    hello = [json.dumps(HELLO).encode(), ODD_LINES[-1]]
-    lines = [*(hello if greeted else []), *ODD_LINES, *hello, json.dumps(ping).encode()]
+    said = {process.stdout: b"", process.stderr: b""}
+
+    async def read(stream: ByteReceiveStream) -> None:
+        async for chunk in stream:
+            said[stream] += chunk
+
     with anyio.fail_after(30):
-        await process.stdin.send(b"\n".join(lines) + b"\n")
-        received = b""
-        while b'"id":1234' not in received.replace(b" ", b""):
-            received += await process.stdout.receive()
-        await process.stdin.aclose()
-        errors = b"".join([chunk async for chunk in process.stderr])
-        status = await process.wait()
-    assert (status, b"Traceback" in errors) == (0, False)
-    replies = [json.loads(line) for line in received.splitlines() if line.strip()]
+        async with process, anyio.create_task_group() as group:
+            group.start_soon(read, process.stdout)
+            group.start_soon(read, process.stderr)
+            await process.stdin.send(b"\n".join(lines) + b"\n")
+            while json.dumps(LAST["id"]).encode() not in said[process.stdout]:  # noqa: ASYNC110  # another process sets no event
+                await anyio.sleep(0.01)
+            await process.stdin.aclose()
+    assert (process.returncode, b"Traceback" in said[process.stderr]) == (0, False)
+    replies = [json.loads(line) for line in said[process.stdout].splitlines()]
     assert all(reply["jsonrpc"] == "2.0" for reply in replies)
+    return replies
+
+
+def greeting(mode: Mode) -> list[bytes]:
+    """Return what a client of an era sends first."""
+    hello = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": HELLO}
+    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    return [] if mode == "auto" else [written(hello), written(ready)]
+
+
+def number_of(line: bytes) -> int | None:
+    """Return the number under which a line asks, if it can be read as JSON and has one."""
+    try:
+        number = json.loads(line).get("id")
+    except (ValueError, RecursionError):
+        return None
+    return number if type(number) is int else None
+
+
+LAST = {"jsonrpc": "2.0", "id": "the last one", "method": "ping"}
+
+
+@pytest.mark.parametrize("greeted", [True, False], ids=["after a handshake", "before any"])
+async def test_odd_lines_on_stdin_leave_the_server_alive(greeted: bool, tmp_path: Path) -> None:
+    """Each is answered or ignored; the next proper request is answered."""
+    hello = greeting("legacy")
+    lines = [*(hello if greeted else []), *ODD_LINES, *hello, written(LAST)]
+    replies = await told(tmp_path, lines)
     by_id = {reply.get("id"): reply for reply in replies if not isinstance(reply.get("id"), dict)}
     assert [number for number in (2, 3, 5, 7, 8, 10) if "error" not in by_id[number]] == []
+
+
+@pytest.mark.timeout(180)  # each example is a process
+@pytest.mark.parametrize("mode", MODES)
+@settings(
+    max_examples=3,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_every_spoilt_request_on_stdin_is_answered_once(
+    mode: Mode, data: st.DataObject, tmp_path: Path
+) -> None:
+    """A result or an error for every id, whatever stands in the rest of the message."""
+    lines = [written(data.draw(spoilt(mode, number))) for number in range(1, 61)]
+    asked = Counter(map(number_of, lines))
+    replies = asyncio.run(told(tmp_path, [*greeting(mode), *lines, written(LAST)]))
+    answered = Counter(reply["id"] for reply in replies if type(reply.get("id")) is int)
+    once = [number for number in range(1, 61) if asked[number] == 1]
+    assert [number for number in once if answered[number] != 1] == []

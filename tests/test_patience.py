@@ -1,11 +1,14 @@
 """Patience: a status that cannot be had loses no job and calls nothing failed."""
 
+import inspect
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from workbench import Fault, answers, dropped_before, refused, silent, workbench
+
+from meigen_mcp.poller import Poller
 
 AT_STATUS: dict[str, Fault] = {
     "no connection": refused,
@@ -102,6 +105,37 @@ async def test_the_end_of_observation_is_said_and_it_is_still_looked_at(tmp_path
         assert job.next_look is None
         looks = len(on.wire.seen) - before
         assert looks == pytest.approx(23.3 * 12, abs=8)
+
+
+async def test_a_hint_that_has_run_out_ends_the_observation_and_not_the_job(
+    tmp_path: Path,
+) -> None:
+    """The server says that it looks no more; what it makes later is found all the same."""
+    over = answers(200, body={"status": "processing", "pollHintSeconds": 0})
+    async with workbench(tmp_path) as on:
+        on.wire.faults["status"] = [over] * 3
+        outcome = await on.generate(modelId="nanobanana-2")
+        assert (outcome.status, outcome.job.unobserved) == ("processing", True)
+        assert outcome.job.next_look == pytest.approx(on.clock.now + 300, abs=60)
+        job = await on.settle(outcome.job)
+        assert (job.status, job.unobserved, on.charged) == ("completed", False, 5)
+
+
+async def test_pauses_are_scattered(tmp_path: Path) -> None:
+    """Many servers that lost the API together do not come back in step."""
+    scatter = inspect.signature(Poller).parameters["jitter"].default
+    factors = {scatter() for _ in range(20)}
+    assert len(factors) == 20
+    assert all(0.8 <= factor <= 1.2 for factor in factors)
+    async with workbench(tmp_path) as on:
+        on.poller._jitter = lambda: 1.2  # noqa: SLF001  # the workbench's is 1, to be exact
+        on.wire.faults["status"] = [refused]
+        outcome = await on.generate("generate_video", modelId="veo-3.1", wait=0)
+        on.clock.now = outcome.job.next_look or 0
+        await on.poller.step()
+        job = on.ledger.get(outcome.job.account, outcome.job.request_id)
+        assert job is not None
+        assert job.next_look == pytest.approx(on.clock.now + 1.2 * 3)
 
 
 async def test_one_that_ends_late_is_still_found(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import anyio
-from workbench import Someone, Workbench, answers, workbench
+import httpx
+import pytest
+from workbench import Fault, Someone, Workbench, answers, dropped_after, workbench
 
 from meigen_mcp.service import Outcome
 
@@ -57,6 +59,27 @@ async def test_every_post_takes_a_slot_also_a_refused_one(tmp_path: Path) -> Non
             await on.generate(modelId="nanobanana-2", wait=0)
         third = await on.generate(modelId="nanobanana-2", wait=0)
         assert (third.status, len(on.wire.posts())) == ("queued", 2)
+
+
+@pytest.mark.parametrize("reply", [dropped_after, answers(400, body={"error": "No"})])
+async def test_a_slot_is_free_a_minute_after_the_reply_or_the_time_out(
+    reply: Fault, tmp_path: Path
+) -> None:
+    """Not after the sending: the API may count from when it took the submission in."""
+
+    async def slow(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        on.clock.now += 30
+        answer: httpx.Response = await reply(request, inner)
+        return answer
+
+    async with workbench(tmp_path, MEIGEN_RATE_LIMIT="1") as on:
+        on.wire.faults["submit"] = [slow]
+        start = on.clock.now
+        await on.generate(modelId="nanobanana-2", wait=0)
+        second = await on.generate(prompt="another", modelId="nanobanana-2", wait=0)
+        assert (second.status, second.starts_at) == ("queued", start + 90)
+        await on.settle(second.job)
+        assert on.emulator.posts[-1].at == start + 90
 
 
 async def test_a_429_stops_all_submissions_until_retry_after(tmp_path: Path) -> None:

@@ -42,6 +42,32 @@ async def test_the_same_request_id_never_starts_a_second_job(tmp_path: Path) -> 
         assert len(on.wire.posts()) == 1
 
 
+async def test_the_same_request_id_in_two_processes_is_one_job(tmp_path: Path) -> None:
+    """Asked in both at once, and again by a third after both have ended."""
+    call = {**CALL, "requestId": str(uuid4()), "wait": 0}
+    found: list[Generation] = []
+
+    async def ask(on: Workbench) -> None:
+        found.append((await on.service.generate("generate_image", call, Someone())).job)
+
+    async with workbench(tmp_path) as third:
+        async with workbench(tmp_path) as one, workbench(tmp_path, beside=one) as other:
+            async with anyio.create_task_group() as group:
+                group.start_soon(ask, one)
+                group.start_soon(ask, other)
+                while len(found) < 2:
+                    await anyio.lowlevel.checkpoint()
+                    await one.poller.step()
+                    await other.poller.step()
+                    one.ledger.wake_waiting()
+                    other.ledger.wake_waiting()
+            posts = len(one.wire.posts()) + len(other.wire.posts())
+        third.clock.now = one.clock.now
+        again = await third.generate(**call)
+        assert {job.generation_id for job in found} == {again.job.generation_id}
+        assert (posts, third.wire.posts()) == (1, [])
+
+
 async def test_the_same_request_id_with_other_arguments_is_a_conflict(tmp_path: Path) -> None:
     """Nothing is sent for it."""
     async with workbench(tmp_path) as on:

@@ -286,6 +286,8 @@ async def test_every_line_is_answered(mode: Mode, tmp_path: Path) -> None:
             7,
             t.INVALID_REQUEST,
         ),
+        '{"jsonrpc": " ", "id": 8, "method": "ping"}': (8, t.INVALID_REQUEST),
+        '{"jsonrpc": "2.0", "id": 9, "method": "ping", "params": ""}': (9, t.INVALID_REQUEST),
     }
     async with running() as origin, served(tmp_path, origin, mode) as wire:
         await wire.connect()
