@@ -72,17 +72,18 @@ test("without an answer it asks ever more rarely, down to once a minute", async 
     input: IMAGE_CALL, result: answer(processing), clock: true,
     answer: async () => {
       times.push(await now(stage));
-      throw new Error("Connection closed");
+      throw new Error(`Failure ${times.length}`);
     },
   });
   for (let count = 1; count <= 8; count += 1) {
     while (stage.of("tools/call").length < count) await stage.page.clock.runFor(1000);
-    await stage.text("No news (Connection closed); it is tried again.").waitFor();
+    await stage.text(`No news (Failure ${count}); it is tried again.`).waitFor();
   }
-  const pauses = times.slice(1).map((time, index) => (time - times[index]) / 1000);
-  const least = [2, 4, 8, 16, 32, 60, 60];  // and a step of the clock more
-  assert.deepEqual(pauses.filter((pause, index) => pause < least[index] - 1), []);
-  assert.ok(pauses.at(-1) < 90, "and goes on at least that often");
+  // A question is noticed here when the clock may be some steps further.
+  const late = [2, 4, 8, 16, 32, 60, 60].map(
+    (pause, index) => (times[index + 1] - times[index]) / 1000 - pause,
+  );
+  assert.deepEqual(late.filter((seconds) => seconds < 0 || seconds > 10), []);
   await stage.clean();
 });
 

@@ -67,7 +67,7 @@ function serve(answer) {
   return new Promise((resolve) => {
     const server = createServer((request, response) => {
       const { type, body, headers } = answer(new URL(request.url, "http://host"));
-      response.writeHead(200, { "content-type": type, ...headers }).end(body);
+      response.writeHead(200, { "content-type": type, "cache-control": "max-age=600", ...headers }).end(body);
     });
     server.listen(0, "127.0.0.1", () => {
       server.unref();
@@ -93,7 +93,8 @@ export async function open({
   input, result, can = CAN, told = {}, width = 320, answer = () => ({}), clock = false,
   html = given.html, meta = given.meta,
 } = {}) {
-  const page = await context.newPage();
+  // A clock holds for its whole context, so who asks for one has a context of its own.
+  const page = await (clock ? browser : context).newPage();
   await page.setViewportSize({ width, height: 800 });
   const stage = new Stage(page);
   page.setDefaultTimeout(PATIENCE);
@@ -110,7 +111,7 @@ export async function open({
       window.violations.push(`${event.effectiveDirective} ${event.blockedURI}`);
     });
   });
-  if (clock) await page.clock.install();
+  if (clock) await page.clock.install({ time: 0 });
   await page.exposeFunction("asked", async (method, params) => {
     stage.calls.push([method, params]);
     stage.heard();
@@ -130,6 +131,7 @@ export async function open({
     },
   });
   stage.frame = page.frames()[2];
+  if (clock) await page.clock.pauseAt(3_600_000);  // from here on the test moves it
   if (input) await stage.send("sendToolInput", { arguments: input });
   if (result) await stage.send("sendToolResult", result);
   return stage;
