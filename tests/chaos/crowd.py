@@ -133,7 +133,7 @@ async def _run(
     accepted = sum(1 for post in seen if post.accepted)
     spent, held = charged(state), sum(row.amount for row in found)
     most = most_in_a_window(seen)
-    part.broken += broken(found, seen, keys=True) + place.trouble()
+    part.broken += broken(found, seen) + place.trouble()
     part.hold(len(found) == jobs, f"{jobs} jobs, {len(found)} in the ledger")
     part.hold(accepted == jobs, f"{jobs} jobs, {accepted} accepted")
     part.hold(ends.count("completed") + ends.count("failed") == jobs, f"ends: {ends}")

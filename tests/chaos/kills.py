@@ -23,13 +23,16 @@ from .truth import (
     TALLY_HEAD,
     Post,
     Row,
+    Sent,
     Tally,
     at_rest,
     broken,
+    by_key,
     charged,
     ledger_held,
     posts,
     rows,
+    summed,
     tally,
     until,
 )
@@ -64,6 +67,11 @@ class Kill:
     stops: tuple[Stop, ...] = ()
     unreachable: bool = False
 
+    @property
+    def refused(self) -> int:
+        """How many of its POSTs are answered so that they provably never counted."""
+        return sum(1 for stop in self.stops if stop.moment == "answered 429")
+
 
 KILLS: tuple[Kill, ...] = (
     Kill("at any moment of the call"),
@@ -96,6 +104,8 @@ KILLS: tuple[Kill, ...] = (
         (Stop("submit", "request"), Stop("submit", "reply"), Stop("lookup", "request")),
     ),
 )
+
+KINDS = {kill.name: kill for kill in KILLS}
 
 
 class Gate:
@@ -267,11 +277,16 @@ class _Outcome:
     tallies: defaultdict[str, Tally] = field(default_factory=lambda: defaultdict(Tally))
     problems: list[str] = field(default_factory=list)
 
-    def add(self, found: list[Row], seen: list[Post], spent: int, *, keys: bool) -> None:
+    def add(
+        self, found: list[Row], seen: list[Post], sent: Sent, spent: int, *, keys: bool
+    ) -> None:
         """Judge a lane."""
-        self.problems += broken(found, seen, keys=keys)
+        kills = {row.request_id: KINDS[row.prompt.split(" / ")[0]] for row in found}
+        self.problems += [f"sent without an intent: {key}" for key in sent if key not in kills]
+        sent = {key: bodies[kills[key].refused :] for key, bodies in sent.items() if key in kills}
+        self.problems += broken(found, seen, sent, keys=keys)
         for row in found:
-            self.tallies[row.prompt.split(" / ")[0]] += tally(row, seen)
+            self.tallies[kills[row.request_id].name] += tally(row, seen, sent)
             if keys and not (row.status == "completed" and row.saved):
                 self.problems.append(f"not recovered: {row}")
         held = sum(row.amount for row in found)
@@ -313,7 +328,13 @@ async def run(repetitions: int, lanes: int, seed: int, *, alternate: bool = Fals
         (kill.name, *(cell for era in ERAS for cell in outcomes[era].tallies[kill.name].cells()))
         for kill in KILLS
     ]
-    part.text = table(("killed", *heads), lines)
+    part.text = "\n\n".join(
+        [
+            table(("killed", *heads), lines),
+            summed({name: outcomes[era].tallies.values() for era, name in ERAS.items()}),
+            "A call that is killed before its intent is written is no job: nothing was sent.",
+        ]
+    )
     return part
 
 
@@ -328,4 +349,10 @@ async def _lane(era: Era, lives: list[_Life], chance: Random, outcome: _Outcome)
             await lane.run(lives)
             state = await place.state()
         outcome.problems += lane.problems + place.trouble()
-        outcome.add(rows(place.data), posts(state), charged(state), keys=era == WITH_KEYS)
+        outcome.add(
+            rows(place.data),
+            posts(state),
+            by_key(wire.sent),
+            charged(state),
+            keys=era == WITH_KEYS,
+        )

@@ -24,6 +24,7 @@ class Exchange:
         self, request: bytes, connection: "_Connection", reader: asyncio.StreamReader
     ) -> None:
         self.route = _route(request)
+        self.body = request.partition(b"\r\n\r\n")[2]
         self._request = request
         self._connection = connection
         self._reader = reader
@@ -62,6 +63,7 @@ class Proxy:
 
     Attributes:
         script: what to do with an exchange.
+        sent: the bodies of all submissions that arrived here, whatever became of them.
         port: of this machine, the same for life.
     """
 
@@ -71,6 +73,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.script: Script = plain
+        self.sent: list[bytes] = []
         self.port = 0
 
     @property
@@ -101,7 +104,10 @@ class Proxy:
         connection = _Connection(self._upstream, writer)
         try:
             while (request := await _message(reader)) is not None:
-                await self.script(Exchange(request, connection, reader))
+                exchange = Exchange(request, connection, reader)
+                if exchange.route == "submit":
+                    self.sent.append(exchange.body)
+                await self.script(exchange)
         except (HangUp, ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the server process sees a broken connection, or is gone
         finally:

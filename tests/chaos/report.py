@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
+KEPT = "Every promise was kept."
+_END = "<!-- end -->"
 PACKAGES = ("meigen-mcp", "mcp", "httpx", "anyio")
 
 
@@ -19,11 +21,13 @@ class Part:
         title: a heading.
         text: Markdown below it.
         broken: every promise that was not kept, as a sentence.
+        measured: when, where and for how long, as a sentence.
     """
 
     title: str
     text: str = ""
     broken: list[str] = field(default_factory=list)
+    measured: str = ""
 
     def hold(self, kept: bool, promise: str) -> None:
         """Note a promise that was not kept."""
@@ -32,10 +36,29 @@ class Part:
 
     def markdown(self) -> str:
         """Return the part as a section."""
-        verdict = "Every promise was kept."
+        verdict = KEPT
         if self.broken:
-            verdict = "BROKEN:\n\n" + "\n".join(f"- {promise}" for promise in self.broken)
-        return f"### {self.title}\n\n{self.text}\n\n{verdict}\n"
+            verdict = "BROKEN:\n\n" + "\n".join(f"- {promise}" for promise in self.broken) + "\n\n"
+        return f"### {self.title}\n\n{self.text}\n\n{verdict} {self.measured}".rstrip()
+
+
+def section(page: str, name: str) -> tuple[str, str, str]:
+    """Return what stands before, in and after the generated part of that name.
+
+    Raises:
+        LookupError: the page has no such part.
+    """
+    before, start, rest = page.partition(f"<!-- generated: {name} -->\n")
+    part, end, after = rest.partition(_END)
+    if not end:
+        raise LookupError(f"the page has no part {name}")
+    return before + start, part, end + after
+
+
+def filled(page: str, name: str, part: str) -> str:
+    """Return a page with one generated part made anew."""
+    before, _, after = section(page, name)
+    return f"{before}{part}\n{after}"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

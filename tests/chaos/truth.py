@@ -3,11 +3,12 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import anyio
@@ -49,20 +50,30 @@ class Post:
 
 @dataclass
 class Tally:
-    """What became of the jobs that met one fault."""
+    """What became of the jobs that met one fault.
+
+    Attributes:
+        once: the sandbox took their credits once.
+        never: it took none.
+        recovered: completed, and their media are on the disk.
+        unknown: ended as `unknown`.
+        twice: the sandbox accepted them more than once.
+        lost: it accepted them, and they are neither recovered nor unknown.
+        again: POSTs after one that may have been accepted.
+    """
 
     jobs: int = 0
     once: int = 0
     never: int = 0
     recovered: int = 0
     unknown: int = 0
+    twice: int = 0
+    lost: int = 0
+    again: int = 0
 
     def __iadd__(self, other: "Tally") -> Self:
-        self.jobs += other.jobs
-        self.once += other.once
-        self.never += other.never
-        self.recovered += other.recovered
-        self.unknown += other.unknown
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
         return self
 
     def cells(self) -> tuple[int, ...]:
@@ -71,6 +82,23 @@ class Tally:
 
 
 TALLY_HEAD = ("charged once", "never charged", "recovered", "unknown")
+Sent = Mapping[str, Sequence[bytes]]
+"""The bodies of the POSTs that may have been accepted, as the wire saw them, by key."""
+NOTHING_SENT: Sent = MappingProxyType({})
+
+
+def summed(by_api: Mapping[str, Iterable[Tally]]) -> str:
+    """Return what all faults together came to, a line for each kind of API."""
+    lines = []
+    for name, tallies in by_api.items():
+        total = Tally()
+        for tally in tallies:
+            total += tally
+        lines.append(
+            f"- {name}: {total.jobs} jobs, of these charged twice {total.twice}, charged and lost"
+            f" {total.lost}; POSTs after one that may have been accepted: {total.again}"
+        )
+    return "\n".join(lines)
 
 
 def rows(data: Path) -> list[Row]:
@@ -126,24 +154,32 @@ def charged(state: dict[str, Any]) -> int:
     return sum(account["charged"] - account["refunded"] for account in state["accounts"])
 
 
-def tally(row: Row, seen: Iterable[Post]) -> Tally:
+def tally(row: Row, seen: Iterable[Post], sent: Sent) -> Tally:
     """Return what became of one job."""
     accepted = sum(1 for post in seen if post.key == row.request_id and post.accepted)
+    recovered = row.status == "completed" and row.saved
+    unknown = row.status == "unknown"
     return Tally(
         jobs=1,
         once=int(accepted == 1),
         never=int(accepted == 0),
-        recovered=int(row.status == "completed" and row.saved),
-        unknown=int(row.status == "unknown"),
+        recovered=int(recovered),
+        unknown=int(unknown),
+        twice=int(accepted > 1),
+        lost=int(accepted > 0 and not (recovered or unknown)),
+        again=max(0, len(sent.get(row.request_id, ())) - 1),
     )
 
 
-def broken(found: Sequence[Row], seen: Sequence[Post], *, keys: bool) -> list[str]:
+def broken(
+    found: Sequence[Row], seen: Sequence[Post], sent: Sent = NOTHING_SENT, *, keys: bool = True
+) -> list[str]:
     """Return which promises are broken, whatever the fault was.
 
     Args:
         found: the ledger.
         seen: what the sandbox saw.
+        sent: what was on the wire, where somebody looked.
         keys: whether the API knows idempotency keys; without, a POST that may have been
             accepted must be the last of its job.
     """
@@ -157,9 +193,11 @@ def broken(found: Sequence[Row], seen: Sequence[Post], *, keys: bool) -> list[st
             row is None or (row.generation_id != post.job and row.status != "unknown")
         ):
             problems.append(f"accepted and not in the ledger: {post.key} ({row})")
-    if not keys:
-        counted = Counter(post.key for post in seen if post.status != 429)
-        problems += [f"{n} POSTs without keys: {key}" for key, n in counted.items() if n > 1]
+    for key, bodies in sent.items():
+        if len(set(bodies)) > 1:
+            problems.append(f"a repetition sent other bytes: {key}")
+        if not keys and len(bodies) > 1:
+            problems.append(f"{len(bodies)} POSTs without keys: {key}")
     for row in found:
         if row.status == "completed" and not row.saved:
             problems.append(f"completed and not saved: {row}")
@@ -168,6 +206,14 @@ def broken(found: Sequence[Row], seen: Sequence[Post], *, keys: bool) -> list[st
         if row.status in ("failed", "unknown") and not row.explained:
             problems.append(f"ended without a word: {row}")
     return problems
+
+
+def by_key(bodies: Iterable[bytes]) -> dict[str, list[bytes]]:
+    """Sort the bodies of submissions by their idempotency key."""
+    found: dict[str, list[bytes]] = {}
+    for body in bodies:
+        found.setdefault(json.loads(body)["idempotencyKey"], []).append(body)
+    return found
 
 
 def most_in_a_window(seen: Iterable[Post]) -> int:

@@ -24,7 +24,7 @@ from meigen_mcp.sandbox.state import Options
 
 from .report import Part, dice, table
 from .servers import MODEL, temporary
-from .truth import TALLY_HEAD, Post, Tally, broken, rows, tally
+from .truth import TALLY_HEAD, Post, Tally, broken, rows, summed, tally
 
 WITH_KEYS: Era = "2026-09"
 ERAS: dict[Era, str] = {WITH_KEYS: "with keys", "2026-05": "without keys"}
@@ -137,9 +137,10 @@ async def run(repetitions: int, seed: int) -> Part:
     """Strike at every point, so many times, at times of chance."""
     part = Part("Faults on the wire (in memory, under a clock of the test's own)")
     lines: list[tuple[object, ...]] = []
+    by_api: dict[str, list[Tally]] = {name: [] for name in ERAS.values()}
     for point in POINTS:
         totals: list[Tally] = []
-        for era in ERAS:
+        for era, name in ERAS.items():
             total = Tally()
             for repetition in range(repetitions):
                 chance = dice(seed, point.route, point.name, era, repetition)
@@ -147,9 +148,10 @@ async def run(repetitions: int, seed: int) -> Part:
                 total += found
                 part.broken += [f"{point.route}, {point.name}, {era}: {p}" for p in problems]
             totals.append(total)
+            by_api[name].append(total)
         lines.append((f"{point.route}: {point.name}", *totals[0].cells(), *totals[1].cells()))
     heads = [cell for name in ERAS.values() for cell in (f"{name}: jobs", *TALLY_HEAD)]
-    part.text = table(("fault", *heads), lines)
+    part.text = f"{table(('fault', *heads), lines)}\n\n{summed(by_api)}"
     return part
 
 
@@ -177,23 +179,23 @@ async def _strike(point: Point, era: Era, chance: Random) -> tuple[Tally, list[s
             on.wire.faults[point.route] = [STILL_PROCESSING] * spared + struck
             outcome = await on.generate(modelId=MODEL, wait=chance.choice([0, 5, 25]))
             await on.settle(outcome.job)
-            result, problems = _judged(on, folder / "data", point, era)
-            if len(on.wire.faults[point.route]) == len(struck):
-                problems.append("the fault was never met")
+            met = len(struck) - len(on.wire.faults[point.route])
+            result, problems = _judged(on, folder / "data", point, era, met)
             return result, problems
 
 
-def _judged(on: Workbench, data: Path, point: Point, era: Era) -> tuple[Tally, list[str]]:
+def _judged(on: Workbench, data: Path, point: Point, era: Era, met: int) -> tuple[Tally, list[str]]:
+    """Judge what became of the one generation; `met` is how often the fault struck."""
     (row,) = rows(data)
     seen = [Post(p.at, p.status, p.key, p.job, p.accepted) for p in on.emulator.posts]
-    result = tally(row, seen)
-    keys = era == WITH_KEYS
-    problems = broken([row], seen, keys=keys)
-    sent = on.wire.posts()
     provable = point.route == "submit" and point.name in PROVABLY_NOT
-    if not keys and len(sent) > 1 and not provable:
-        problems.append(f"{len(sent)} POSTs without keys")
-    if len(set(sent)) > 1:
+    sent = {row.request_id: on.wire.posts()[met if provable else 0 :]}
+    result = tally(row, seen, sent)
+    keys = era == WITH_KEYS
+    problems = broken([row], seen, sent, keys=keys)
+    if met <= 0:
+        problems.append("the fault was never met")
+    if len(set(on.wire.posts())) > 1:
         problems.append("a repetition sent other bytes")
     if keys and not (result.once and result.recovered):
         problems.append(f"not charged once and recovered: {row}")
