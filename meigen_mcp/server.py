@@ -49,9 +49,8 @@ FRESH = 300_000
 ICON = (
     "data:image/svg+xml;base64,"
     + base64.b64encode(
-        b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 48 48"><rect width="48" height="48"'
-        b' rx="10" fill="#4338ca"/><circle cx="33" cy="15" r="5" fill="#fcd34d"/><path fill="#fff"'
-        b' d="M7 38l12-17 8 11 5-6 9 12z"/></svg>'
+        b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 12 12"><rect width="12" height="12"'
+        b' rx="3" fill="#43c"/><path fill="#fff" d="m2 9 3-4 2 3 1-2 2 3zM8 3h1v1H8"/></svg>'
     ).decode()
 )
 
@@ -102,7 +101,7 @@ def build(service: Service, media: Media, live: Live) -> StudioServer:
         version=__version__,
         title="MeiGen",
         instructions=INSTRUCTIONS.replace(" and saved files", "") if discreet else INSTRUCTIONS,
-        icons=[t.Icon(src=ICON, mime_type="image/svg+xml", sizes=["any"])],
+        icons=[t.Icon(src=ICON, mime_type="image/svg+xml")],
         cache_hints={
             "tools/list": CacheHint(ttl_ms=FRESH),
             "prompts/list": CacheHint(ttl_ms=FRESH),

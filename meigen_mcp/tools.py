@@ -16,7 +16,7 @@ from meigen_mcp.forms import Form
 from meigen_mcp.rules import Choice, Flag, Items, Number, Options, Rule, Schema, Text, show, union
 
 _Rules = Mapping[str, Mapping[str, Rule]]
-_REFERENCES = "https URLs, local paths or meigen:// URIs"
+_REFERENCES = "https URLs, local paths or meigen://"
 _ABOUT: Mapping[str, str] = {
     "prompt": "What to show.",
     "modelId": "Which model.",
@@ -26,9 +26,9 @@ _ABOUT: Mapping[str, str] = {
     "duration": "Seconds.",
     "tier": "Finer is dearer.",
     "referenceImages": f"{_REFERENCES}.",
-    "referenceType": "Take the reference's subject (content) or style.",
-    "referenceVideo": "Clip to continue: https URL or meigen:// URI.",
-    "referenceVideoDuration": "Seconds of that clip (billed); required unless it is meigen://.",
+    "referenceType": "Take its subject (content) or style.",
+    "referenceVideo": "Clip to continue: https URL or meigen://.",
+    "referenceVideoDuration": "Its seconds (billed); required unless it is meigen://.",
     "niji7Options": "Midjourney options.",
 }
 _NO_LIMITS = ("prompt", "modelId", "referenceVideo")
@@ -116,9 +116,10 @@ def _limits(rules: Mapping[str, Rule], others: Sequence[str], schema: Schema) ->
         others: the models that do not.
         schema: the union, which need not be repeated.
     """
+    common = _common([*rules.values()])
     said: dict[str, list[str]] = {}
     for model, rule in rules.items():
-        said.setdefault(_brief(rule, schema), []).append(model)
+        said.setdefault(_brief(rule, schema, common), []).append(model)
     if len(said) == 1 and (not others or len(others) >= len(rules)):
         words = next(iter(said))
         only = f"{', '.join(rules)} only" if others else ""
@@ -130,11 +131,22 @@ def _limits(rules: Mapping[str, Rule], others: Sequence[str], schema: Schema) ->
     if len(said[most]) > 1:
         said.pop(most)
         said[most] = ["others"]
-    parts = [f"{', '.join(ids)}: {words or 'any'}" for words, ids in said.items()]
-    return f" {'; '.join(parts)}."
+    nothing = "none" if common else "any"
+    parts = [f"{', '.join(ids)}: {words or nothing}" for words, ids in said.items()]
+    everywhere = f" All: {' '.join(common)}. Also" if common else ""
+    return f"{everywhere} {'; '.join(parts)}."
 
 
-def _brief(rule: Rule, schema: Schema) -> str:
+def _common(rules: Sequence[Rule]) -> list[str]:
+    """Return the ratios that every model takes, if several do that take others besides."""
+    lists = [rule.values for rule in rules if isinstance(rule, Choice) and rule.default == "auto"]
+    if len({*lists}) < 2:
+        return []
+    every = set(lists[0]).intersection(*lists)
+    return [str(value) for value in lists[0] if value in every and value != "auto"]
+
+
+def _brief(rule: Rule, schema: Schema, common: Sequence[str] = ()) -> str:
     """Write a rule in as few words as a list of limits needs; none for what the schema lists."""
     match rule:
         case Options():
@@ -144,7 +156,7 @@ def _brief(rule: Rule, schema: Schema) -> str:
         case Text() if "W:H" in rule.words:
             return "adaptive or any W:H" if "adaptive" in rule.words else "any W:H"
         case Choice(default="auto"):
-            return " ".join(str(value) for value in rule.values if value != "auto")
+            return " ".join(str(v) for v in rule.values if v != "auto" and v not in common)
         case Choice():
             words = "" if [*rule.values] == schema.get("enum") else " ".join(map(str, rule.values))
         case Number(minimum=int() | float(), maximum=int() | float(), above=False):

@@ -364,25 +364,19 @@ _NUMBER: Structure = {"type": "number"}
 _TEXTS: Structure = {"type": "array", "items": _TEXT}
 _OBJECT: Structure = {"type": "object"}
 
+# What a program acts on; what a result repeats of its call comes besides, and would be said thrice.
 GENERATION_FIELDS: Structure = {
     "generationId": _TEXT,
     "requestId": _TEXT,
     "status": _TEXT,
-    "mediaType": _TEXT,
     "modelId": _TEXT,
-    "prompt": _TEXT,
     "mediaUrls": _TEXTS,
     "files": _TEXTS,
     "preview": _TEXT,
     "resourceUri": _TEXT,
-    "aspectRatio": _TEXT,
-    "settings": _OBJECT,
-    "madeFrom": _TEXTS,
     "creditsUsed": _NUMBER,
     "quote": _OBJECT,
     "credits": _OBJECT,
-    "createdAt": _TEXT,
-    "elapsedSeconds": _NUMBER,
     "expectedSeconds": _NUMBER,
     "error": _OBJECT,
     "next": _TEXT,
