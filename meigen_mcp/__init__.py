@@ -8,5 +8,5 @@ def __getattr__(name: str) -> str:
     if name == "__version__":
         from importlib.metadata import version  # noqa: PLC0415  # only when asked
 
-        return version("meigen-mcp")
+        return str(globals().setdefault(name, version("meigen-mcp")))
     raise AttributeError(name)

@@ -4,22 +4,26 @@ What a reply means is told by `replies`. Every failure becomes one class of `err
 text of a library leaves this module.
 """
 
+from __future__ import annotations
+
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import anyio
-import httpx
 
 from meigen_mcp import errors, replies
 from meigen_mcp.generation import Report
 from meigen_mcp.references import public_url
 from meigen_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx  # loaded on first use: it takes as long as the rest of this package
 
 LARGEST_REPLY = 4 * 2**20
 CONNECT_SECONDS = 10.0
@@ -52,6 +56,8 @@ class Api:
     @cached_property
     def _http(self) -> httpx.AsyncClient:
         """The client, made on first use: what it reads of the environment may be unusable."""
+        import httpx  # noqa: PLC0415  # as above
+
         try:
             return httpx.AsyncClient(
                 base_url=self._base_url,
@@ -240,7 +246,7 @@ class Api:
             whole: seconds for everything.
         """
         headers = {**headers, "Accept-Encoding": "gzip"}
-        timeout = httpx.Timeout(seconds, connect=CONNECT_SECONDS)
+        timeout = (CONNECT_SECONDS, seconds, seconds, seconds)
         raw = bytearray()
         with _translated(), anyio.fail_after(whole):
             async with self._http.stream(
@@ -257,6 +263,8 @@ class Api:
 @contextmanager
 def _translated() -> Iterator[None]:
     """Turn every failure of httpx and below into an `Unreachable` without its text."""
+    import httpx  # noqa: PLC0415  # as above
+
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):

@@ -1,5 +1,7 @@
 """The composition root: the only place where concrete things meet."""
 
+from __future__ import annotations
+
 import hashlib
 import hmac
 import logging
@@ -7,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import anyio.to_thread
@@ -25,6 +27,9 @@ from meigen_mcp.server import StudioServer, build
 from meigen_mcp.service import Service
 from meigen_mcp.settings import Settings
 from meigen_mcp.sources import Sources
+
+if TYPE_CHECKING:
+    import httpx
 
 log = logging.getLogger(__name__)
 

@@ -90,10 +90,14 @@ def form(model: Model, peers: Sequence[Model], accepts: Accepts = URLS) -> Form:
         required.append("modelId")
     if model.requires_first_frame and "referenceImages" in rules:
         required.append("referenceImages")
+    takers: dict[str, list[str]] = {}
+    for peer in peers:
+        for name in generation_rules(peer, accepts):
+            takers.setdefault(name, []).extend([] if peer.legacy else [peer.id])
     elsewhere = {
-        name: _not_taken(name, model, peers, accepts)
-        for name in names(peers, accepts)
-        if name not in rules
+        name: _not_taken(name, model, takers[name])
+        for name in GENERATION
+        if name in takers and name not in rules
     }
     return Form({**rules, **CONTROL}, tuple(required), tuple(_links(model)), elsewhere)
 
@@ -178,8 +182,7 @@ def _common_problems(
     return problems
 
 
-def _not_taken(name: str, model: Model, peers: Sequence[Model], accepts: Accepts) -> Problem:
-    takers = [m.id for m in peers if not m.legacy and name in generation_rules(m, accepts)]
+def _not_taken(name: str, model: Model, takers: Sequence[str]) -> Problem:
     fix = f"leave it out, or use {listed(takers)}" if takers else "leave it out"
     return Problem(name, f"{model.id} takes no {name}, so it would have no effect", fix)
 

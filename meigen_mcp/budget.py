@@ -118,7 +118,7 @@ class Budget:
         reserved = firm.quote.credits if firm.quote.bounded else ceiling
         intent = self._intent(firm, settled, reserved or firm.quote.credits)
         if asked:
-            self.ledger.set_note(f"approved:{self.account}", intent.job.created_at)
+            self.ledger.notes.put(f"approved:{self.account}", intent.job.created_at)
         return intent
 
     def _intent(
@@ -177,7 +177,7 @@ class Budget:
             return False
         if not quote.bounded or quote.credits is None:
             return True
-        approved = float(self.ledger.note(f"approved:{self.account}") or 0)
+        approved = float(self.ledger.notes.get(f"approved:{self.account}") or 0)
         now = self.clock()
         recent = self.ledger.spent(max(now - _HOUR, approved))
         return quote.credits > limit or recent + quote.credits > limit
@@ -203,10 +203,10 @@ class Budget:
         if (
             verdict == "cannot ask"
             and covered
-            and self.ledger.offered(self.account, draft.request_id, self.clock())
+            and self.ledger.notes.offered(self.account, draft.request_id, self.clock())
         ):
             return None
-        self.ledger.offer(draft)
+        self.ledger.notes.offer(draft)
         options = pricing.cheaper(model, draft.arguments, self.catalogue.today())
         return Offer(draft, tuple(options[:3]))
 

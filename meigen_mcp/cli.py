@@ -1,5 +1,6 @@
 """The commands of `meigen-mcp`."""
 
+import gc
 import json
 import logging
 import os
@@ -13,11 +14,11 @@ import anyio
 import click
 from click.core import ParameterSource
 
-from meigen_mcp import __version__, settings
+from meigen_mcp import settings
 
 
 @click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="meigen-mcp")
+@click.version_option(package_name="meigen-mcp", prog_name="meigen-mcp")
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Make images and videos in chat with MeiGen. Without a command: serve over stdio."""
@@ -70,8 +71,12 @@ def serve(
         except http.Refused as problem:
             raise click.ClickException(str(problem)) from None
         return
+    # What is loaded now stays: looking through it again and again finds no garbage.
+    gc.disable()
     from meigen_mcp import stdio  # noqa: PLC0415  # on first use: as above
 
+    gc.freeze()
+    gc.enable()
     anyio.run(stdio.serve_on_sandbox if sandbox else stdio.serve, loaded)
 
 

@@ -40,6 +40,7 @@ class Database:
         self.owner = uuid4().hex
         self._connection: sqlite3.Connection | None = None
         self._lock: Lock | None = None
+        self._durable = True
 
     def secret(self) -> bytes:
         """Return the key under which account names are hashed."""
@@ -176,10 +177,18 @@ class Database:
             yield self._open()
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give the connection for one transaction, which nobody else can come between."""
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the connection for one transaction, which nobody else can come between.
+
+        Args:
+            durable: whether it is on the disk before this returns. If not, it outlives this
+                process, and is on the disk with the next that is.
+        """
         with self._explained():
             db = self._open()
+            if durable is not self._durable:
+                db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+                self._durable = durable
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db

@@ -8,22 +8,22 @@ import json
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from itertools import islice
 from weakref import WeakValueDictionary
 
 import anyio
 
 from meigen_mcp.database import Database
 from meigen_mcp.errors import LedgerUnavailable, OverCap
-from meigen_mcp.generation import Balance, Generation, fingerprint
+from meigen_mcp.generation import Balance, Generation, Status, fingerprint
+from meigen_mcp.notes import Notes
 from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
 
 DAY = 24 * 3600.0
 ADOPTABLE_FOR = 600.0
-OFFERED_FOR = 3600.0
 
 
 class Ledger:
@@ -32,12 +32,14 @@ class Ledger:
     Every method may raise `LedgerUnavailable`.
 
     Attributes:
+        notes: small facts that all processes share as well.
         work: set when the poller may have something to do.
     """
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._seen = (-1, -1)  # SQLite's data_version, our own version clock
+        self.notes = Notes(database)
+        self._seen: tuple[int, int] | None = None  # SQLite's data_version, our version clock
         self._changed = anyio.Event()
         # Only those who wait hold on to their event.
         self._waiting: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
@@ -54,7 +56,7 @@ class Ledger:
         Raises:
             OverCap: the reservation does not fit under the cap of the last 24 hours.
         """
-        with self.database.writing() as db:
+        with self.database.writing(durable=False) as db:
             row = db.execute(
                 "SELECT * FROM generations WHERE account = ? AND request_id = ?",
                 (job.account, job.request_id),
@@ -83,9 +85,9 @@ class Ledger:
         self._tell(job)
         return job
 
-    def save(self, job: Generation) -> Generation:
+    def save(self, job: Generation, *, durable: bool = True) -> Generation:
         """Commit a changed record, apart from what calls write at any time."""
-        with self.database.writing() as db:
+        with self.database.writing(durable=durable) as db:
             job = replace(job, version=_tick(db))
             names = (*SAVED, "version")
             sets = ", ".join(f"{name} = ?" for name in names)
@@ -97,6 +99,14 @@ class Ledger:
             )
         self._tell(job)
         return job
+
+    def look_again(self, job: Generation) -> None:
+        """Note when to look next after a look that taught nothing; that is no change to tell."""
+        with self.database.writing(durable=False) as db:
+            db.execute(
+                "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?",
+                (job.next_look, job.account, job.request_id),
+            )
 
     def get(self, account: str, name: str) -> Generation | None:
         """Return the record with this `generationId` or `requestId`."""
@@ -182,14 +192,18 @@ class Ledger:
 
     # --- what calls write -----------------------------------------------------------------------
 
-    def watch(self, job: Generation, until: float, now: float) -> None:
-        """Have a generation looked at every interval until a time, from now on."""
-        with self.database.writing() as db:
+    def watch(self, account: str, names: Iterable[str], until: float, now: float) -> None:
+        """Have generations looked at every interval until a time, from now on."""
+        wanted = json.dumps(list(names))
+        with self.database.writing(durable=False) as db:
             db.execute(
                 "UPDATE generations SET watched_until = max(watched_until, ?),"
                 " next_look = CASE WHEN status = 'processing' AND watched_until < ?"
-                " THEN ? ELSE next_look END WHERE account = ? AND request_id = ?",
-                (until, now, now, job.account, job.request_id),
+                " THEN ? ELSE next_look END WHERE status NOT IN ('completed', 'failed')"
+                " AND id IN (SELECT id FROM generations WHERE account = ? AND request_id IN"
+                " (SELECT value FROM json_each(?)) UNION ALL SELECT id FROM generations"
+                " WHERE account = ? AND generation_id IN (SELECT value FROM json_each(?)))",
+                (until, now, now, account, wanted, account, wanted),
             )
         self.work.set()
 
@@ -207,7 +221,7 @@ class Ledger:
     def mark(self, job: Generation, *, answered: bool) -> None:
         """Note that an answer reached its caller, or that its call was cancelled before."""
         column = "answered = 1" if answered else "abandoned = 1 - answered"
-        with self.database.writing() as db:
+        with self.database.writing(durable=False) as db:
             db.execute(
                 f"UPDATE generations SET {column} WHERE account = ? AND request_id = ?",  # noqa: S608  # one of two
                 (job.account, job.request_id),
@@ -238,50 +252,44 @@ class Ledger:
             ).fetchone()
         return None if row is None else generation(row)
 
-    def offer(self, job: Generation) -> None:
-        """Keep the id under which a call may be repeated with the person's approval."""
-        with self.database.writing() as db:
-            db.execute("DELETE FROM offers WHERE made_at < ?", (job.created_at - OFFERED_FOR,))
-            db.execute(
-                "REPLACE INTO offers VALUES (?, ?, ?, ?)",
-                (
-                    job.request_id,
-                    job.account,
-                    fingerprint(job.tool, job.arguments),
-                    job.created_at,
-                ),
-            )
-
-    def offered(self, account: str, request_id: str, now: float) -> str | None:
-        """Return the fingerprint of the call to which an id was offered within the hour."""
-        with self.database.reading() as db:
-            row = db.execute(
-                "SELECT fingerprint FROM offers WHERE account = ? AND request_id = ?"
-                " AND made_at >= ?",
-                (account, request_id, now - OFFERED_FOR),
-            ).fetchone()
-        return None if row is None else str(row[0])
-
     # --- what the poller asks -------------------------------------------------------------------
 
-    def due(self, account: str, now: float, but: Sequence[str], limit: int) -> list[Generation]:
-        """Return this process's generations whose time has come, the longest due first."""
-        with self.database.reading() as db:
-            rows = db.execute(
-                "SELECT * FROM generations WHERE owner = ? AND next_look <= ? AND account = ?"
-                " AND request_id NOT IN (SELECT value FROM json_each(?))"
-                " ORDER BY next_look, id LIMIT ?",
-                (self.database.owner, now, account, json.dumps(list(but)), limit),
-            ).fetchall()
-        return [generation(row) for row in rows]
+    def due(
+        self,
+        account: str,
+        now: float,
+        statuses: Sequence[Status],
+        but: Collection[str],
+        limit: int,
+    ) -> list[Generation]:
+        """Return this process's generations whose time has come, the longest due first.
 
-    def next_due(self, account: str, but: Sequence[str]) -> float | None:
-        """Return when this process next has something to do."""
+        Args:
+            account: whose generations.
+            now: the time.
+            statuses: only those in one of these.
+            but: the request ids of those that are being acted on.
+            limit: how many at the most.
+        """
+        found: list[sqlite3.Row] = []
+        with self.database.reading() as db:
+            for status in statuses:
+                found += db.execute(
+                    "SELECT * FROM generations WHERE owner = ? AND status = ? AND next_look <= ?"
+                    " AND account = ? ORDER BY next_look, id LIMIT ?",
+                    (self.database.owner, status, now, account, limit + len(but)),
+                ).fetchall()
+        found.sort(key=lambda row: (row["next_look"], row["id"]))
+        free = (row for row in found if row["request_id"] not in but)
+        return [generation(row) for row in islice(free, limit)]
+
+    def next_due(self, account: str, after: float = 0.0) -> float | None:
+        """Return when this process next has something to do after a time."""
         with self.database.reading() as db:
             (when,) = db.execute(
-                "SELECT min(next_look) FROM generations WHERE owner = ? AND next_look IS NOT NULL"
-                " AND account = ? AND request_id NOT IN (SELECT value FROM json_each(?))",
-                (self.database.owner, account, json.dumps(list(but))),
+                "SELECT min(next_look) FROM generations WHERE owner = ? AND next_look > ?"
+                " AND account = ?",
+                (self.database.owner, after, account),
             ).fetchone()
         return None if when is None else float(when)
 
@@ -311,24 +319,12 @@ class Ledger:
                 taken += db.execute(
                     "UPDATE generations SET owner = ?, abandoned = max(abandoned, 1 - answered),"
                     " next_look = CASE WHEN status = 'submitting' THEN ? ELSE next_look END"
-                    " WHERE owner = ? AND account = ?",
-                    (me, now, owner, account),
+                    " WHERE owner = ? AND +account = ?"
+                    " AND (next_look IS NOT NULL OR created_at > ?)",
+                    (me, now, owner, account, now - ADOPTABLE_FOR),
                 ).rowcount
             lock.release()
         return taken
-
-    # --- small facts that all processes share ---------------------------------------------------
-
-    def note(self, name: str) -> Any:
-        """Return a small fact, or None."""
-        with self.database.reading() as db:
-            row = db.execute("SELECT value FROM notes WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def set_note(self, name: str, value: Any) -> None:
-        """Keep a small fact."""
-        with self.database.writing() as db:
-            db.execute("REPLACE INTO notes VALUES (?, ?)", (name, json.dumps(value)))
 
     # --- changes --------------------------------------------------------------------------------
 
@@ -350,10 +346,12 @@ class Ledger:
             seen = (self._data_version(db), self._version(db))
             if seen == self._seen:
                 return
+            since = seen[1] if self._seen is None else self._seen[1]
             rows = db.execute(
-                "SELECT request_id, generation_id FROM generations WHERE version > ?",
-                (self._seen[1],),
+                "SELECT request_id, generation_id FROM generations WHERE version > ?", (since,)
             ).fetchall()
+        if self._seen is None:
+            self.wake_waiting()
         self._seen = seen
         self._changed.set()
         self._changed = anyio.Event()

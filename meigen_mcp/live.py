@@ -108,9 +108,10 @@ class Live(InMemorySubscriptionBus):
 
     async def _catalogue(self) -> None:
         catalogue = self._service.catalogue
+        known = catalogue.current.digest
         while True:
-            known = catalogue.current.digest
             await catalogue.change(known)
+            known = catalogue.current.digest  # before it is told: it may change meanwhile
             await self.publish(ToolsListChanged())
             await self.publish(PromptsListChanged())
             for uri in [MODELS, *(u for u in self.subscribed if u.startswith(f"{MODELS}/"))]:
@@ -125,14 +126,10 @@ class Live(InMemorySubscriptionBus):
             await anyio.sleep(WATCH_EVERY)
 
     def _watch_now(self, uris: Iterable[str]) -> None:
-        service = self._service
-        now = service.clock()
+        service, now = self._service, self._service.clock()
+        names = [unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u != RECORDS]
         try:
-            for uri in list(uris):
-                name = unquote(uri.removeprefix(f"{RECORDS}/"))
-                job = service.ledger.get(service.account, name) if name != uri else None
-                if job is not None and not job.terminal:
-                    service.ledger.watch(job, now + 2 * WATCH_EVERY, now)
+            service.ledger.watch(service.account, names, now + 2 * WATCH_EVERY, now)
         except LedgerUnavailable:
             log.info("nothing can be watched: the ledger is unavailable")
 

@@ -20,6 +20,7 @@ from meigen_mcp.settings import Settings
 
 log = logging.getLogger(__name__)
 
+START_AFTER = 1.0
 FRESH_FOR = 300.0
 """Seconds for which the API's own documentation lets a models body be cached."""
 
@@ -51,7 +52,7 @@ class LiveCatalogue:
     def load(self) -> None:
         """Lay the list of the last fetch over the shipped facts, without any network."""
         with contextlib.suppress(LedgerUnavailable):
-            note = self._ledger.note(self._note)
+            note = self._ledger.notes.get(self._note)
             if isinstance(note, dict):
                 self._lay(note["body"])
                 self._fetched_at = float(note["at"])
@@ -95,7 +96,7 @@ class LiveCatalogue:
                 return False
             self._fetched_at = self._clock()
             with contextlib.suppress(LedgerUnavailable):
-                self._ledger.set_note(self._note, {"at": self._fetched_at, "body": body})
+                self._ledger.notes.put(self._note, {"at": self._fetched_at, "body": body})
             return True
 
     async def awaited(self, seconds: float) -> None:
@@ -104,7 +105,8 @@ class LiveCatalogue:
             await self.refresh()
 
     async def run(self) -> None:
-        """Fetch for ever, in the background."""
+        """Fetch for ever, in the background; what a client asks first comes first."""
+        await anyio.sleep(START_AFTER)
         while True:
             fresh = False
             try:

@@ -8,7 +8,8 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 import anyio
@@ -16,7 +17,7 @@ from anyio.abc import TaskGroup
 
 from meigen_mcp import errors, generation, window
 from meigen_mcp.api import POST_SECONDS, Api
-from meigen_mcp.generation import Fault, Generation, Report
+from meigen_mcp.generation import Fault, Generation, Report, Status
 from meigen_mcp.ledger import Ledger
 from meigen_mcp.media import Media, NotSaved
 
@@ -28,8 +29,15 @@ LONGEST_BACKOFF = 60.0
 LATE_LOOK_EVERY = 300.0
 MOST_GARBLED = 3
 MOST_FETCHES = 6
-Action = Callable[[Generation], Awaitable[None]]
-_MOST_AT_ONCE = {"post": 8, "look": 16, "fetch": 4}
+_KINDS: Mapping[str, tuple[tuple[Status, ...], int]] = {
+    "post": (("queued", "submitting", "unknown"), 8),
+    "look": (("processing",), 16),
+    "fetch": (("completed", "failed"), 4),
+}
+"""What there is to do in which states, and how much of it at once."""
+_MOST_A_TURN = 4
+BREATH = 0.005
+START_AFTER = 1.0
 
 
 class Poller:
@@ -71,56 +79,68 @@ class Poller:
 
     async def run(self) -> None:
         """Act for ever; a failure below is logged and never ends the loop."""
+        with anyio.move_on_after(START_AFTER):  # what a client asks first comes first
+            await self._ledger.work.wait()
         async with anyio.create_task_group() as group:
             while True:
                 self._ledger.work = anyio.Event()
                 pause = TICK
                 try:
                     self._ledger.notice()
-                    self._start_due(group)
-                    due = self._ledger.next_due(self._account, list(self._busy))
-                    if due is not None:
-                        pause = min(TICK, max(0.0, due - self._clock()))
+                    pause = self._start_due(group)
                 except errors.LedgerUnavailable as error:
                     log.warning("ledger unavailable: %s", error.message)
                     pause = 5.0
                 except Exception:
                     log.exception("poller failed")
                     pause = 5.0
-                # At least a breath: what is due may wait for a free place.
-                with anyio.move_on_after(max(pause, 0.005)):
+                await anyio.sleep(BREATH)
+                with anyio.move_on_after(pause):
                     await self._ledger.work.wait()
 
     async def step(self) -> None:
         """Do once everything that is due now, to its end."""
         async with anyio.create_task_group() as group:
-            self._start_due(group)
+            self._start_due(group, most=100)
 
-    def _start_due(self, group: TaskGroup) -> None:
+    def _start_due(self, group: TaskGroup, most: int = _MOST_A_TURN) -> float:
+        """Start what is due, as far as there is room; return in how many seconds to go on."""
         now = self._clock()
         if now >= self._next_take_over:
             self._next_take_over = now + TAKE_OVER_EVERY
             self._ledger.take_over(self._account, now)
-        for job in self._ledger.due(self._account, now, list(self._busy), limit=100):
-            kind, action = self._action(job)
-            if list(self._busy.values()).count(kind) < _MOST_AT_ONCE[kind]:
+        due_at = self._ledger.next_due(self._account)
+        if due_at is None or due_at > now:
+            return self._pause(due_at)
+        busy, left = Counter(self._busy.values()), False
+        for kind, (statuses, at_once) in _KINDS.items():
+            room = min(at_once - busy[kind], most)
+            if room <= 0:
+                continue
+            due = self._ledger.due(self._account, now, statuses, self._busy, room)
+            for job in due:
                 self._busy[job.request_id] = kind
-                group.start_soon(self._act, job, action)
+                group.start_soon(self._act, job)
+            left = left or len(due) == most
+        return 0.0 if left else self._pause(self._ledger.next_due(self._account, now))
 
-    def _action(self, job: Generation) -> tuple[str, Action]:
+    def _pause(self, due_at: float | None) -> float:
+        return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
+
+    def _action(self, job: Generation) -> Callable[[Generation], Awaitable[None]]:
         match job.status:
             case "queued":
-                return "post", self._submit
+                return self._submit
             case "submitting" | "unknown":
-                return "post", self._look_up
+                return self._look_up
             case "processing":
-                return "look", self._look
+                return self._look
             case _:
-                return "fetch", self._fetch
+                return self._fetch
 
-    async def _act(self, job: Generation, action: Action) -> None:
+    async def _act(self, job: Generation) -> None:
         try:
-            await action(job)
+            await self._action(job)(job)
         except errors.LedgerUnavailable as error:
             log.warning("ledger unavailable: %s", error.message)
         except Exception:
@@ -141,8 +161,8 @@ class Poller:
         """Read the record again: calls may have written to it while a reply was awaited."""
         return self._ledger.get(job.account, job.request_id) or job
 
-    def _save(self, job: Generation) -> None:
-        self._ledger.save(job)
+    def _save(self, job: Generation, *, durable: bool = True) -> None:
+        self._ledger.save(job, durable=durable)
 
     # --- submitting -----------------------------------------------------------------------------
 
@@ -151,7 +171,7 @@ class Poller:
         if now - job.created_at >= generation.SUBMIT_WITHIN:
             self._save(generation.expired(job, now))
             return
-        held = self._ledger.note(f"hold:{self._account}") or 0.0
+        held = self._ledger.notes.get(f"hold:{self._account}") or 0.0
         slot, free_at = (
             (None, held)
             if held > now
@@ -185,7 +205,7 @@ class Poller:
                 until = now + (
                     error.retry_after if error.retry_after is not None else window.SECONDS
                 )
-                self._ledger.set_note(f"hold:{self._account}", until)
+                self._ledger.notes.put(f"hold:{self._account}", until)
                 if first:
                     job = replace(job, status="queued", posted_at=None)
                 self._save(replace(job, next_look=until))
@@ -255,17 +275,20 @@ class Poller:
             fresh = self._fresh(job)
             waited = self._clock() - (fresh.accepted_at or fresh.created_at)
             late = fresh.unobserved or waited > generation.OBSERVED[fresh.media_type]
-            self._save(self._later(replace(fresh, unobserved=late), error))
+            self._save(self._later(replace(fresh, unobserved=late), error), durable=False)
         else:
             self._learn(self._fresh(job), report)
 
     def _learn(self, job: Generation, report: Report) -> None:
-        now = self._clock()
+        now, known = self._clock(), job
         job = generation.informed(job, report, now)
         if job.status == "completed":
             job = replace(job, next_look=now)
         elif job.status == "processing":
             job = replace(job, next_look=self._next_look(job, now))
+            if replace(known, next_look=job.next_look) == job:
+                self._ledger.look_again(job)
+                return
         else:
             job = replace(job, next_look=None)
         self._save(job)

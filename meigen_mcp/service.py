@@ -220,7 +220,7 @@ class Service:
         if job is not None and job.request_id == name.lower():
             self._must_agree(draft, job)
             return job
-        offered = self.ledger.offered(self.account, name.lower(), self.clock())
+        offered = self.ledger.notes.offered(self.account, name.lower(), self.clock())
         if offered not in (None, same):
             raise _conflict(name)
         return None
@@ -251,7 +251,7 @@ class Service:
         try:
             now = self.clock()
             if wait:
-                self.ledger.watch(job, now + ACCEPTANCE + wait, now)
+                self.ledger.watch(self.account, [job.request_id], now + ACCEPTANCE + wait, now)
             job = await self._waited(job, lambda j: j.submitted, now + ACCEPTANCE, person)
             until = min(self.clock() + wait, started + HARD_STOP)
             if wait and not job.terminal and not job.parked:
@@ -337,7 +337,7 @@ class Service:
         if job.parked or job.status in ("completed", "failed", "unknown"):
             return self._outcome(await self._saved(job, started + HARD_STOP))
         if wait:
-            self.ledger.watch(job, now + wait, now)
+            self.ledger.watch(self.account, [job.request_id], now + wait, now)
             until = min(now + wait, started + HARD_STOP)
             job = await self._waited(job, _settled, until, person)
         return self._outcome(await self._saved(job, started + HARD_STOP))

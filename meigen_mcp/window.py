@@ -28,7 +28,7 @@ class Window:
         Returns:
             The slot; or None and the time at which the next one is free.
         """
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
             used = [
                 row[0]
@@ -47,7 +47,7 @@ class Window:
 
     def answered(self, slot: int, now: float) -> None:
         """Note that a POST got its reply, or timed out."""
-        with self._database.writing() as db:
+        with self._database.writing(durable=False) as db:
             db.execute("UPDATE posts SET free_at = ? WHERE id = ?", (now + SECONDS, slot))
 
     def in_line(self, job: Generation, now: float) -> tuple[int, float]:

@@ -120,7 +120,7 @@ async def test_a_submission_that_keeps_failing_does_not_eat_the_rate_limit(
         on.wire.faults["submit"] = [AT_SUBMIT["500 before"]] * 1000
         start = on.clock.now
         outcome = await on.generate(modelId="nanobanana-2", wait=0)
-        while (on.ledger.next_due(on.service.account, []) or 0) < start + 60:
+        while (on.ledger.next_due(on.service.account) or 0) < start + 60:
             on.move(60)
             await on.poller.step()
         assert len(on.wire.posts()) == 5
@@ -310,3 +310,23 @@ async def test_the_body_carries_the_key_and_nothing_that_was_left_out(tmp_path: 
             "prompt": "a red cube",
             "idempotencyKey": outcome.job.request_id,
         }
+
+
+async def test_what_is_sent_is_on_the_disk_before_it_leaves(tmp_path: Path) -> None:
+    """The last commit before the POST waits for the disk, and with it all that were before."""
+    done: list[str] = []
+
+    async def noted(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        done.append("POST")
+        return await inner.handle_async_request(request)
+
+    async with workbench(tmp_path) as on:
+        with on.ledger.database.reading() as db:
+            db.set_trace_callback(done.append)
+        on.wire.faults["submit"] = [noted]
+        await on.generate(modelId="nanobanana-2", wait=0)
+    before = [line for line in done[: done.index("POST")] if line[:6] in ("PRAGMA", "COMMIT")]
+    assert [line for line in before if line != "PRAGMA data_version"][-2:] == [
+        "PRAGMA synchronous=FULL",
+        "COMMIT",
+    ]

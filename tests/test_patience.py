@@ -174,3 +174,19 @@ async def test_a_failure_of_our_own_is_given_up_where_only_a_file_is_at_stake(
         job = await on.settle(outcome.job)
     assert (job.status, job.next_look, job.fetch_failures) == ("completed", None, 6)
     assert len(caplog.records) == 6
+
+
+async def test_a_look_that_taught_nothing_is_no_change(tmp_path: Path) -> None:
+    """Nobody is told of it: a thousand that wait would be told of nothing a thousand times."""
+    async with workbench(tmp_path) as on:
+        job = (await on.generate(prompt="sandbox:stall", modelId="nanobanana-2", wait=0)).job
+        versions = []
+        for _ in range(3):
+            on.clock.now = on.ledger.next_due(on.service.account) or 0.0
+            await on.poller.step()
+            versions.append(on.ledger.version())
+        looks = [route for route, _ in on.wire.seen if route == "status"]
+        assert (len(looks), len({*versions})) == (3, 1)
+        found = on.ledger.get(job.account, job.request_id)
+        assert found is not None
+        assert (found.status, found.next_look or 0.0) > ("processing", on.clock.now)

@@ -31,8 +31,8 @@ def test_a_server_that_starts_while_another_makes_the_ledger_waits_for_it(tmp_pa
         over = Timer(0.2, other.execute, ("ROLLBACK",))
         over.start()
         database = Database(tmp_path)
-        Ledger(database).set_note("name", "value")
-        assert Ledger(database).note("name") == "value"
+        Ledger(database).notes.put("name", "value")
+        assert Ledger(database).notes.get("name") == "value"
         database.close()
         over.join()
 
