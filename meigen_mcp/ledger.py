@@ -24,6 +24,7 @@ from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
 
 DAY = 24 * 3600.0
 ADOPTABLE_FOR = 600.0
+TOGETHER = 0.01
 
 
 class Ledger:
@@ -83,6 +84,7 @@ class Ledger:
                 [write(value) for value in values],
             )
         self._tell(job)
+        self.work.set()
         return job
 
     def save(self, job: Generation, *, durable: bool = True) -> Generation:
@@ -229,7 +231,7 @@ class Ledger:
 
     def adopt(self, job: Generation) -> Generation | None:
         """Give an identical call the oldest orphan of the last ten minutes, once."""
-        with self.database.writing() as db:
+        with self.database.writing(durable=False) as db:
             row = db.execute(
                 "UPDATE generations SET adopted = 1 WHERE id = (SELECT id FROM generations"
                 " WHERE account = ? AND fingerprint = ? AND abandoned = 1 AND adopted = 0"
@@ -271,16 +273,14 @@ class Ledger:
             but: the request ids of those that are being acted on.
             limit: how many at the most.
         """
-        found: list[sqlite3.Row] = []
+        marks = ", ".join("?" * len(statuses))
         with self.database.reading() as db:
-            for status in statuses:
-                found += db.execute(
-                    "SELECT * FROM generations WHERE owner = ? AND status = ? AND next_look <= ?"
-                    " AND account = ? ORDER BY next_look, id LIMIT ?",
-                    (self.database.owner, status, now, account, limit + len(but)),
-                ).fetchall()
-        found.sort(key=lambda row: (row["next_look"], row["id"]))
-        free = (row for row in found if row["request_id"] not in but)
+            rows = db.execute(
+                f"SELECT * FROM generations INDEXED BY by_turn WHERE owner = ? AND status IN ({marks})"  # noqa: S608, E501  # only marks
+                " AND next_look <= ? AND account = ? ORDER BY next_look, id LIMIT ?",
+                (self.database.owner, *statuses, now, account, limit + len(but)),
+            ).fetchall()
+        free = (row for row in rows if row["request_id"] not in but)
         return [generation(row) for row in islice(free, limit)]
 
     def next_due(self, account: str, after: float = 0.0) -> float | None:
@@ -292,6 +292,17 @@ class Ledger:
                 (self.database.owner, after, account),
             ).fetchone()
         return None if when is None else float(when)
+
+    def unfinished_before(self, job: Generation) -> int:
+        """Return how many that completed before it are still saved or shown by the same process."""
+        with self.database.reading() as db:
+            (count,) = db.execute(
+                "SELECT count(*) FROM generations WHERE owner = (SELECT owner FROM generations"
+                " WHERE account = ? AND request_id = ?) AND status = 'completed'"
+                " AND next_look IS NOT NULL AND account = ? AND finished_at < ?",
+                (job.account, job.request_id, job.account, job.finished_at),
+            ).fetchone()
+        return int(count)
 
     def take_over(self, account: str, now: float) -> int:
         """Become the owner of the generations of dead processes; return how many there were.
@@ -331,7 +342,6 @@ class Ledger:
     def _tell(self, job: Generation) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-        self.work.set()
         for name in (job.request_id, job.generation_id):
             self._wake(name)
 
@@ -343,9 +353,10 @@ class Ledger:
     def notice(self) -> None:
         """Notice what other processes changed, and wake whoever waits for it."""
         with self.database.reading() as db:
-            seen = (self._data_version(db), self._version(db))
-            if seen == self._seen:
+            written = self._data_version(db)  # not by this process
+            if self._seen is not None and written == self._seen[0]:
                 return
+            seen = (written, self._version(db))
             since = seen[1] if self._seen is None else self._seen[1]
             rows = db.execute(
                 "SELECT request_id, generation_id FROM generations WHERE version > ?", (since,)
@@ -355,7 +366,6 @@ class Ledger:
         self._seen = seen
         self._changed.set()
         self._changed = anyio.Event()
-        self.work.set()
         for row in rows:
             for name in row:
                 self._wake(name)
@@ -388,6 +398,8 @@ class Ledger:
     ) -> AsyncIterator[list[Generation]]:
         """Yield the account's records as they change, whichever process did it.
 
+        What changes within TOGETHER seconds comes together.
+
         Args:
             account: whose records.
             since: the version after which changes count; by default from now on.
@@ -406,6 +418,7 @@ class Ledger:
                 yield [generation(row) for row in rows]
             else:
                 await changed.wait()
+                await anyio.sleep(TOGETHER)
 
     def version(self) -> int:
         """Return the version of the newest change."""

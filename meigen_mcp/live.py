@@ -82,8 +82,9 @@ class Live(InMemorySubscriptionBus):
             try:
                 since = service.ledger.version() if since is None else since
                 async for jobs in service.ledger.changes(service.account, since):
-                    for job in jobs:
-                        await self._announce(job)
+                    if any([await self._announce(job) for job in jobs]):
+                        await self.publish(ResourceUpdated(uri=RECORDS))
+                        await self.publish(ResourcesListChanged())
                     since = jobs[-1].version
             except LedgerUnavailable:
                 await anyio.sleep(TRY_AGAIN_AFTER)
@@ -91,8 +92,12 @@ class Live(InMemorySubscriptionBus):
                 log.exception("announcing failed")
                 await anyio.sleep(TRY_AGAIN_AFTER)
 
-    async def _announce(self, job: Generation) -> None:
-        """Announce what a client would read differently; a look alone changes nothing."""
+    async def _announce(self, job: Generation) -> bool:
+        """Announce what a client would read differently; a look alone changes nothing.
+
+        Returns:
+            Whether the lists of records and media are others now.
+        """
         record = hash(json.dumps(generation(job, job.created_at)))
         entries = (job.name, job.status, len(job.media_urls))
         told = self._told.get(job.request_id, (None, None))
@@ -102,9 +107,7 @@ class Live(InMemorySubscriptionBus):
         if record != told[0]:
             for name in dict.fromkeys((job.request_id, job.name)):
                 await self.publish(ResourceUpdated(uri=record_uri(name)))
-        if entries != told[1]:
-            await self.publish(ResourceUpdated(uri=RECORDS))
-            await self.publish(ResourcesListChanged())
+        return entries != told[1]
 
     async def _catalogue(self) -> None:
         catalogue = self._service.catalogue

@@ -219,13 +219,12 @@ class Media:
         if folder is None or not job.media_urls or (clip and not previews.video_extra()):
             return None
         with suppress(OSError), ExitStack() as drafts:
-            count = 1 if clip else len(job.media_urls)
-            paths = [await self._at_hand(job, index, folder, drafts) for index in range(count)]
-            if any(paths):
-                async with self._rendering:
-                    data = await _rendered(job.media_type, paths)
-                if sniff(data[:16]) is not None:
-                    return await anyio.to_thread.run_sync(_replace, folder / job.request_id, data)
+            async with self._rendering:
+                count = 1 if clip else len(job.media_urls)
+                paths = [await self._at_hand(job, index, folder, drafts) for index in range(count)]
+                data = await _rendered(job.media_type, paths) if any(paths) else b""
+            if sniff(data[:16]) is not None:
+                return await anyio.to_thread.run_sync(_replace, folder / job.request_id, data)
         return None
 
     async def _at_hand(

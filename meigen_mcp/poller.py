@@ -94,7 +94,8 @@ class Poller:
                 except Exception:
                     log.exception("poller failed")
                     pause = 5.0
-                await anyio.sleep(BREATH)
+                if len(self._busy) >= _MOST_A_TURN:  # many end one by one: a turn for several
+                    await anyio.sleep(BREATH)
                 with anyio.move_on_after(pause):
                     await self._ledger.work.wait()
 
@@ -332,6 +333,8 @@ class Poller:
             failures = fresh.fetch_failures + 1
             self._save(replace(fresh, fetch_failures=failures, next_look=self._clock() + pause))
             return
+        self._busy[job.request_id] = "preview"  # which takes its turn; saving goes on meanwhile
+        self._ledger.work.set()
         preview = await self._media.preview(fresh)
         self._save(replace(self._fresh(job), preview=preview, next_look=None))
 

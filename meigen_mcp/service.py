@@ -32,6 +32,7 @@ ACCEPTANCE = 5.0
 _LOCAL = re.compile(r'"file://[^"]*"')
 HARD_STOP = 40.0
 SAVING = 5.0
+MOST_PREVIEWS_AHEAD = 3
 DEFAULT_WAIT: Mapping[str, int] = {"generate_image": 25, "generate_video": 0, "check_status": 25}
 DEFAULT_EXPECTED: Mapping[str, float] = {"image": 30.0, "video": 120.0}
 _CATALOGUE_WAIT = 5.0
@@ -264,10 +265,17 @@ class Service:
         return self._outcome(job, adopted=adopted)
 
     async def _saved(self, job: Generation, until: float) -> Generation:
-        """Give a finished generation a few seconds until its media are saved and shown."""
+        """Give a finished generation a few seconds until its media are saved and shown.
+
+        Previews are made one at a time, so of many that end together most are answered without.
+        """
         if job.status != "completed":
             return job
         soon = min((job.finished_at or 0) + SAVING, until)
+        if self.settings.output_dir is not None:
+            job = await self._until(job, lambda j: j.next_look is None or all(j.files), soon)
+        if job.next_look is None or self.ledger.unfinished_before(job) > MOST_PREVIEWS_AHEAD:
+            return job
         return await self._until(job, lambda j: j.next_look is None, soon)
 
     async def _waited(

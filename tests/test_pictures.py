@@ -1,17 +1,19 @@
 """The one small picture in the answer about a finished generation."""
 
 import base64
+import sys
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import anyio
 import mcp_types as t
 import pytest
 from PIL import Image
 from studio import MODES, Mode, Studio, make_settings, studio
 
-from meigen_mcp import previews
+from meigen_mcp import media, previews
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings
 
@@ -101,6 +103,32 @@ async def test_a_server_that_names_no_paths_still_shows_the_picture(
         listed = await on.call("check_status")
     assert len(pictures) == 1
     assert str(tmp_path) not in result.model_dump_json() + str(listed)
+
+
+async def test_of_many_that_end_together_most_are_answered_without_a_picture(
+    tmp_path: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Previews are made one at a time: the first four are waited for, the files of all are."""
+    gate = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    code = f"import os, time\n{wait}\nprint('GIF89a')"
+    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
+    answers: list[dict[str, Any]] = []
+    async with studio(settings, emulator) as on:
+
+        async def one(number: int) -> None:
+            answers.append(await on.call("generate_image", prompt=f"fox {number}", wait=40))
+            if len(answers) == 4:
+                gate.touch()
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                for number in range(8):
+                    group.start_soon(one, number)
+    assert [("preview" in answer, len(answer["files"])) for answer in answers] == [
+        *[(False, 1)] * 4,
+        *[(True, 1)] * 4,
+    ]
 
 
 async def test_a_picture_that_is_gone_is_left_out(settings: Settings, emulator: Emulator) -> None:
