@@ -10,9 +10,9 @@ from meigen_mcp import generation, views
 from meigen_mcp.app import Parts, opened
 from meigen_mcp.errors import NotFound, Refusal
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger import DAY
 from meigen_mcp.service import Listing
 from meigen_mcp.settings import Settings
+from meigen_mcp.window import DAY
 
 
 class NotPossible(Refusal):

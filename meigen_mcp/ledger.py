@@ -16,13 +16,13 @@ from weakref import WeakValueDictionary
 
 import anyio
 
+from meigen_mcp import window
 from meigen_mcp.database import Database
-from meigen_mcp.errors import LedgerUnavailable, OverCap
+from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Balance, Generation, Status, fingerprint
 from meigen_mcp.notes import Notes
 from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
 
-DAY = 24 * 3600.0
 ADOPTABLE_FOR = 600.0
 TOGETHER = 0.01
 
@@ -65,7 +65,7 @@ class Ledger:
             if row is not None:
                 return generation(row)
             if cap_per_day is not None:
-                _hold_to_cap(db, job.reserved, cap_per_day, job.created_at)
+                window.hold_to_cap(db, job.reserved, cap_per_day, job.created_at)
             job = replace(
                 job,
                 owner=self.database.owner,
@@ -174,12 +174,12 @@ class Ledger:
             OverCap: they do not.
         """
         with self.database.reading() as db:
-            _hold_to_cap(db, wanted, cap, now)
+            window.hold_to_cap(db, wanted, cap, now)
 
     def spent(self, since: float) -> Decimal:
         """Return the credits spent or reserved after a time, over all accounts."""
         with self.database.reading() as db:
-            return _spent(db, since)
+            return window.spent(db, since)
 
     def usual_seconds(self, model_id: str) -> float | None:
         """Return the median duration of the last 20 generations with a model, if there are 3."""
@@ -327,13 +327,15 @@ class Ledger:
             if lock is None:
                 continue
             with self.database.writing() as db:
-                taken += db.execute(
-                    "UPDATE generations SET owner = ?, abandoned = max(abandoned, 1 - answered),"
-                    " next_look = CASE WHEN status = 'submitting' THEN ? ELSE next_look END"
-                    " WHERE owner = ? AND +account = ?"
-                    " AND (next_look IS NOT NULL OR created_at > ?)",
-                    (me, now, owner, account, now - ADOPTABLE_FOR),
-                ).rowcount
+                # Each by its index; the others are old and at rest, and no matter whose they are.
+                for name, least in (("next_look", 0.0), ("created_at", now - ADOPTABLE_FOR)):
+                    taken += db.execute(
+                        "UPDATE generations SET owner = ?,"  # noqa: S608  # our own names
+                        " abandoned = max(abandoned, 1 - answered),"
+                        " next_look = CASE WHEN status = 'submitting' THEN ? ELSE next_look END"
+                        f" WHERE owner = ? AND +account = ? AND {name} > ?",
+                        (me, now, owner, account, least),
+                    ).rowcount
             lock.release()
         return taken
 
@@ -435,19 +437,3 @@ class Ledger:
 def _tick(db: sqlite3.Connection) -> int:
     row = db.execute("UPDATE clock SET version = version + 1 RETURNING version").fetchone()
     return int(row[0])
-
-
-def _spent(db: sqlite3.Connection, since: float) -> Decimal:
-    (total,) = db.execute(
-        "SELECT total(millicredits) FROM generations WHERE created_at > ?", (since,)
-    ).fetchone()
-    return Decimal(int(total)) / 1000
-
-
-def _hold_to_cap(db: sqlite3.Connection, wanted: Decimal | None, cap: Decimal, now: float) -> None:
-    spent, wanted = _spent(db, now - DAY), wanted or Decimal(0)
-    if spent + wanted > cap:
-        raise OverCap(
-            f"It would cost {wanted:f} credits; {spent:f} of MEIGEN_MAX_CREDITS_PER_DAY"
-            f" {cap:f} are spent or reserved in the last 24 hours. Nothing was sent or charged."
-        )

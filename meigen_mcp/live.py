@@ -132,7 +132,8 @@ class Live(InMemorySubscriptionBus):
         service, now = self._service, self._service.clock()
         names = [unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u != RECORDS]
         try:
-            service.ledger.watch(service.account, names, now + 2 * WATCH_EVERY, now)
+            if names:
+                service.ledger.watch(service.account, names, now + 2 * WATCH_EVERY, now)
         except LedgerUnavailable:
             log.info("nothing can be watched: the ledger is unavailable")
 

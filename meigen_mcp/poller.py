@@ -38,6 +38,8 @@ _KINDS: Mapping[str, tuple[tuple[Status, ...], int]] = {
 _MOST_A_TURN = 4
 BREATH = 0.005
 START_AFTER = 1.0
+SCATTERED = 0.9
+"""Of the interval: with jitter, so that the looks at many that began together drift apart."""
 
 
 class Poller:
@@ -51,7 +53,8 @@ class Poller:
         interval: seconds between two looks at a watched generation.
         rate_limit: submissions that may start in 60 seconds, over all processes.
         clock: seconds since the epoch.
-        jitter: a factor around 1 for back-off, so that many processes do not ask in step.
+        jitter: a factor around 1 for pauses, so that neither many processes nor the looks at many
+            generations keep in step.
     """
 
     def __init__(
@@ -296,12 +299,13 @@ class Poller:
 
     def _next_look(self, job: Generation, now: float) -> float | None:
         accepted = job.accepted_at or now
+        soon = now + self._interval * SCATTERED * self._jitter()
         if job.watched_until > now and not job.unobserved:
-            return now + self._interval
+            return soon
         if job.unobserved:
             late = now - accepted > generation.LATE_LOOKS_FOR
             return None if late else now + LATE_LOOK_EVERY
-        return max(accepted + job.expected_seconds / 2, now + self._interval)
+        return max(accepted + job.expected_seconds / 2, soon)
 
     def _later(self, job: Generation, error: errors.ApiError) -> Generation:
         """Put off the next try after one that taught nothing, a little longer each time."""

@@ -20,13 +20,13 @@ from meigen_mcp.budget import Budget, Offer, Person
 from meigen_mcp.catalogue import Model
 from meigen_mcp.errors import Problem
 from meigen_mcp.generation import Balance, Generation, fingerprint
-from meigen_mcp.ledger import DAY, Ledger
+from meigen_mcp.ledger import Ledger
 from meigen_mcp.live_catalogue import LiveCatalogue
 from meigen_mcp.pricing import Quote
 from meigen_mcp.rules import absent, present
 from meigen_mcp.settings import Settings
 from meigen_mcp.sources import Given, Sources
-from meigen_mcp.window import Window
+from meigen_mcp.window import DAY, Window
 
 ACCEPTANCE = 5.0
 _LOCAL = re.compile(r'"file://[^"]*"')

@@ -1,9 +1,14 @@
-"""The rate window: how many submissions an account may start in 60 seconds, over all processes."""
+"""What is limited in a span of time, over all processes: submissions in 60 s, credits in 24 h."""
+
+import sqlite3
+from decimal import Decimal
 
 from meigen_mcp.database import Database
+from meigen_mcp.errors import OverCap
 from meigen_mcp.generation import Generation
 
 SECONDS = 60.0
+DAY = 24 * 3600.0
 
 
 class Window:
@@ -71,3 +76,25 @@ class Window:
         slots = [now] * max(0, self._limit - len(taken)) + taken
         rounds, turn = divmod(place, len(slots))
         return place, max(slots[turn] + rounds * SECONDS, job.next_look or now)
+
+
+def spent(db: sqlite3.Connection, since: float) -> Decimal:
+    """Return the credits spent or reserved after a time, over all accounts."""
+    (total,) = db.execute(
+        "SELECT total(millicredits) FROM generations WHERE created_at > ?", (since,)
+    ).fetchone()
+    return Decimal(int(total)) / 1000
+
+
+def hold_to_cap(db: sqlite3.Connection, wanted: Decimal | None, cap: Decimal, now: float) -> None:
+    """Refuse credits that do not fit under a cap of 24 hours.
+
+    Raises:
+        OverCap: they do not.
+    """
+    used, wanted = spent(db, now - DAY), wanted or Decimal(0)
+    if used + wanted > cap:
+        raise OverCap(
+            f"It would cost {wanted:f} credits; {used:f} of MEIGEN_MAX_CREDITS_PER_DAY"
+            f" {cap:f} are spent or reserved in the last 24 hours. Nothing was sent or charged."
+        )

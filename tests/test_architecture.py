@@ -82,7 +82,7 @@ def test_the_sandbox_and_the_client_never_meet(path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "owners"),
     [
-        ("sqlite3", {"database", "ledger", "rows"}),
+        ("sqlite3", {"database", "ledger", "rows", "window"}),
         ("httpx", {"api", "app", "jobs"}),  # the others hand a transport through
         ("mcp", {"caller", "demo", "http", "live", "menu", "resources", "server", "stdio"}),
         ("uvicorn", {"http", "sandbox.running"}),

@@ -118,6 +118,7 @@ async def test_a_look_that_shows_nothing_new_is_not_announced(
     ears = Ears()
     async with studio(settings, emulator, mode, message_handler=ears.message) as on:
         stalled = await on.call("generate_video", prompt="sandbox:stall", **VIDEO)
+        await on.call("generate_image", prompt="made while its start is announced")
         async with following(on, mode, ears, stalled["resourceUri"]):
             await on.call("check_status", generationId=stalled["generationId"], wait=1)
             await on.call("generate_image", prompt="a fox")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from workbench import Fault, answers, dropped_before, refused, silent, workbench
 
-from meigen_mcp.poller import Poller
+from meigen_mcp.poller import SCATTERED, Poller
 
 AT_STATUS: dict[str, Fault] = {
     "no connection": refused,
@@ -80,7 +80,7 @@ async def test_an_unwatched_one_is_first_looked_at_after_half_its_time(tmp_path:
         await on.poller.step()
         later = on.ledger.get(job.account, job.request_id)
         assert later is not None
-        assert later.next_look == on.clock.now + 3
+        assert later.next_look == on.clock.now + 3 * SCATTERED
 
 
 async def test_a_watched_one_is_looked_at_every_interval_from_the_start(tmp_path: Path) -> None:
