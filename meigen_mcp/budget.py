@@ -52,10 +52,12 @@ class Offer:
     Attributes:
         job: the draft whose request id the second call must name.
         cheaper: settings of the same model that cost less.
+        recent: the credits of the last hour, where they and not the quote are the reason.
     """
 
     job: Generation
     cheaper: tuple[tuple[str, Quote], ...]
+    recent: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +179,16 @@ class Budget:
             return False
         if not quote.bounded or quote.credits is None:
             return True
+        return self._recent(quote) is not None or quote.credits > limit
+
+    def _recent(self, quote: Quote) -> Decimal | None:
+        """Return the credits since the last yes of this hour, if only with them it is too much."""
+        limit = self.settings.confirm_above
+        if limit is None or not quote.bounded or quote.credits is None or quote.credits > limit:
+            return None
         approved = float(self.ledger.notes.get(f"approved:{self.account}") or 0)
-        now = self.clock()
-        recent = self.ledger.spent(max(now - _HOUR, approved))
-        return quote.credits > limit or recent + quote.credits > limit
+        recent = self.ledger.spent(max(self.clock() - _HOUR, approved))
+        return recent if recent + quote.credits > limit else None
 
     async def _asked(
         self, draft: Generation, model: Model, ceiling: Decimal | None, person: Person
@@ -208,7 +216,7 @@ class Budget:
             return None
         self.ledger.notes.offer(draft)
         options = pricing.cheaper(model, draft.arguments, self.catalogue.today())
-        return Offer(draft, tuple(options[:3]))
+        return Offer(draft, tuple(options[:3]), self._recent(draft.quote))
 
     def _question(self, draft: Generation) -> str:
         quote = draft.quote
@@ -217,7 +225,9 @@ class Budget:
             if quote.credits is not None
             else "at a price that is not known"
         )
-        return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis})"
+        recent = self._recent(quote)
+        hour = "" if recent is None else f" {recent:f} credits were spent in the last hour."
+        return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis}){hour}"
 
 
 def _credits(number: float | None) -> Decimal | None:

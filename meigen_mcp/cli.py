@@ -277,7 +277,7 @@ def install(
         if not new_token and (named or kept.is_file()):
             return None if named else kept
         given = loaded.token or _asked_for_token()
-        return installing.keep_token(loaded.data_dir, given) if given.strip() else None
+        return installing.keep_token(loaded.data_dir, given) if given else None
 
     if show:
         wanted = installing.launch(token(named=False), reference_dirs, sandbox=sandbox)
@@ -304,14 +304,17 @@ def install(
 
 
 def _asked_for_token() -> str:
-    if not sys.stdin.isatty():
-        if line := sys.stdin.readline():
-            return line
+    if sys.stdin.isatty():
+        question = "Token from meigen.ai (not shown; Enter to add it later)"
+        given = str(click.prompt(question, hide_input=True, default="", show_default=False))
+    elif not (given := sys.stdin.readline()):
         raise click.ClickException(
             "no token: give --token-file or --sandbox, or call in a terminal"
         )
-    question = "Token from meigen.ai (not shown; Enter to add it later)"
-    return str(click.prompt(question, hide_input=True, default="", show_default=False))
+    given = given.strip()
+    if given and not settings.TOKEN_SHAPE.fullmatch(given):
+        click.echo("A token is meigen_sk_ and 32 characters; this is none, but kept.", err=True)
+    return given
 
 
 @main.command()

@@ -4,7 +4,6 @@ import importlib.metadata
 import importlib.util
 import json
 import platform
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +23,6 @@ from meigen_mcp.media import Media
 from meigen_mcp.settings import Settings
 
 PACKAGES = ("meigen-mcp", "mcp", "httpx", "pydantic", "pillow")
-_SHAPE = re.compile(r"meigen_sk_\S{32}")
 _NETWORK = (
     "Check the connection. Behind a proxy set HTTPS_PROXY, with a certificate of your own"
     " SSL_CERT_FILE, in the terminal and in the client's configuration of the server."
@@ -125,7 +123,7 @@ def _token(
             how = "Run `meigen-mcp install CLIENT`, or set MEIGEN_API_TOKEN_FILE."
             yield Finding("token", "not set: the server quotes and makes nothing", how)
         return
-    shape = "right" if _SHAPE.fullmatch(loaded.token) else "unusual"
+    shape = "right" if settings.TOKEN_SHAPE.fullmatch(loaded.token) else "unusual"
     name = "MEIGEN_API_TOKEN"
     place = name if settings.shown(merged).get(name) else f"{name}_FILE"
     yield Finding(
@@ -269,7 +267,7 @@ def _clients(found: Sequence[Found], machine: Machine) -> Iterator[Finding]:
             else:
                 yield Finding("clients", says)
             there = settings.load(launch.environment)
-            if there.token is not None and not _SHAPE.fullmatch(there.token):
+            if there.token is not None and not settings.TOKEN_SHAPE.fullmatch(there.token):
                 says = f"{where} has a token of unusual shape"
                 yield Finding("clients", says, f"{again[:-8]} --new-token` again.")
             for problem in there.problems:

@@ -38,8 +38,6 @@ _KINDS: Mapping[str, tuple[tuple[Status, ...], int]] = {
 _MOST_A_TURN = 4
 BREATH = 0.005
 START_AFTER = 1.0
-SCATTERED = 0.9
-"""Of the interval: with jitter, so that the looks at many that began together drift apart."""
 
 
 class Poller:
@@ -299,9 +297,11 @@ class Poller:
 
     def _next_look(self, job: Generation, now: float) -> float | None:
         accepted = job.accepted_at or now
-        soon = now + self._interval * SCATTERED * self._jitter()
+        # Half the jitter, so that the looks at many that began together drift apart.
+        soon = now + self._interval * (1 + self._jitter()) / 2
         if job.watched_until > now and not job.unobserved:
-            return soon
+            expected = accepted + job.expected_seconds
+            return expected if now < expected < soon else soon
         if job.unobserved:
             late = now - accepted > generation.LATE_LOOKS_FOR
             return None if late else now + LATE_LOOK_EVERY

@@ -53,6 +53,7 @@ class Outcome:
         preview: the path of a small picture of the result, whoever may be told of paths.
         objection: why the call of a dry run would be refused.
         cheaper: settings of the same model that cost less.
+        recent: the credits of the last hour, where they are why approval is needed.
         balance: the credits as last told, with the time of that.
     """
 
@@ -65,6 +66,7 @@ class Outcome:
     preview: str | None = None
     objection: errors.OverCap | None = None
     cheaper: tuple[tuple[str, Quote], ...] = ()
+    recent: Decimal | None = None
     balance: tuple[Balance, float] | None = None
 
 
@@ -154,6 +156,7 @@ class Service:
                 decision.job,
                 "needs_approval",
                 cheaper=decision.cheaper,
+                recent=decision.recent,
                 balance=self.ledger.last_balance(self.account),
             )
         sent, uploaded = await self._sources.publish(sources, decision.sent)

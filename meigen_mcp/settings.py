@@ -127,6 +127,10 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
+TOKEN_SHAPE = re.compile(r"meigen_sk_\S{32}")
+"""What a token is by MeiGen's documentation (2026-05); another is used all the same."""
+
+
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings.
 

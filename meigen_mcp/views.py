@@ -167,6 +167,8 @@ def _ask_person(result: Outcome) -> str:
         price = f"it costs {'at least ' if quote.kind == 'at_least' else ''}{ceiling} credits"
         if not quote.bounded:
             price += ", the charge may differ"
+    if result.recent is not None:
+        price += f", and {result.recent:f} were spent in the last hour"
     balance = ""
     if result.balance is not None and result.balance[0].purchased is not None:
         balance = (

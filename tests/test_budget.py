@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from workbench import Someone, Workbench, answers, workbench
 
-from meigen_mcp import errors
+from meigen_mcp import errors, views
 from meigen_mcp.sandbox.state import Options
 
 VIDEO: dict[str, Any] = {
@@ -209,6 +209,22 @@ async def test_small_calls_add_up_until_the_person_is_asked(tmp_path: Path) -> N
             asked.append(len(person.asked))
             on.clock.now += 1
         assert asked == [0, 0, 1, 1, 1, 2]
+        assert person.asked[0].message.endswith(" 10 credits were spent in the last hour.")
+
+
+async def test_who_cannot_be_asked_in_a_form_is_told_why_too(tmp_path: Path) -> None:
+    """The quote alone would be no reason; a dearer one is."""
+    async with workbench(tmp_path, MEIGEN_CONFIRM_ABOVE="8") as on:
+        await on.generate(prompt="one", modelId="nanobanana-2", wait=0)
+        second = await on.generate(prompt="two", modelId="nanobanana-2", wait=0)
+        dear = await on.generate(modelId="midjourney-v8.1", wait=0)
+    assert [(o.status, o.recent) for o in (second, dear)] == [
+        ("needs_approval", Decimal(5)),
+        ("needs_approval", None),
+    ]
+    assert (
+        "it costs 5 credits, and 5 were spent in the last hour" in views.outcome(second, 0)["next"]
+    )
 
 
 async def test_an_unknown_price_is_asked_about_and_its_ceiling_reserved(tmp_path: Path) -> None:

@@ -498,7 +498,7 @@ def test_the_token_goes_into_a_private_file_that_the_entry_names(home: Path) -> 
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
     assert "nothing to do" in run("cursor")
     run("windsurf")
-    run("cursor", "--new-token", typed="meigen_sk_new\n")
+    assert "32 characters" in run("cursor", "--new-token", typed="meigen_sk_new\n")
     assert path.read_text(encoding="utf-8").strip() == "meigen_sk_new"
     assert str(path) in run("cursor", "--remove")
 

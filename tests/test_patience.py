@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from workbench import Fault, answers, dropped_before, refused, silent, workbench
 
-from meigen_mcp.poller import SCATTERED, Poller
+from meigen_mcp.poller import Poller
 
 AT_STATUS: dict[str, Fault] = {
     "no connection": refused,
@@ -80,7 +80,7 @@ async def test_an_unwatched_one_is_first_looked_at_after_half_its_time(tmp_path:
         await on.poller.step()
         later = on.ledger.get(job.account, job.request_id)
         assert later is not None
-        assert later.next_look == on.clock.now + 3 * SCATTERED
+        assert later.next_look == on.clock.now + 3
 
 
 async def test_a_watched_one_is_looked_at_every_interval_from_the_start(tmp_path: Path) -> None:
@@ -89,6 +89,22 @@ async def test_a_watched_one_is_looked_at_every_interval_from_the_start(tmp_path
         await on.generate("generate_video", prompt="sandbox:stall", modelId="veo-3.1", wait=16)
         looks = [route for route, _ in on.wire.seen if route == "status"]
         assert len(looks) == 5
+
+
+async def test_a_watched_one_is_looked_at_when_its_end_is_expected(tmp_path: Path) -> None:
+    """Rather than up to an interval later; if it is not done then, every interval again."""
+    async with workbench(tmp_path) as on:
+        job = (await on.generate(prompt="sandbox:stall", modelId="nanobanana-2", wait=0)).job
+        start = job.accepted_at or 0.0
+        looks: list[float] = []
+        on.ledger.watch(job.account, [job.request_id], start + 100, start)
+        while len(looks) < 6:
+            on.clock.now = on.ledger.next_due(on.service.account) or 0.0
+            looks.append(on.clock.now - start)
+            await on.poller.step()
+    before = [3.0 * number for number in range(4) if 3 * number < job.expected_seconds]
+    after = [job.expected_seconds + 3 * number for number in range(6)]
+    assert looks == pytest.approx([*before, *after][:6])
 
 
 async def test_the_end_of_observation_is_said_and_it_is_still_looked_at(tmp_path: Path) -> None:
