@@ -139,16 +139,23 @@ async def running(
             interval=settings.poll_interval,
             rate_limit=settings.rate_limit,
         )
-        for problem in (*settings.problems, parts.media.problem()):
-            if problem:
-                log.warning("%s", problem)
+        for problem in settings.problems:
+            log.warning("%s", problem)
         async with anyio.create_task_group() as group:
             group.start_soon(poller.run)
             group.start_soon(catalogue.run)
             group.start_soon(live.run)
-            group.start_soon(anyio.to_thread.run_sync, parts.media.sweep)
+            group.start_soon(_look_at_folders, parts.media)
             yield App(build(service, parts.media, live), service, live)
             group.cancel_scope.cancel()
+
+
+async def _look_at_folders(media: Media) -> None:
+    """Say if nothing can be saved, and tidy up; a folder on a network may take its time."""
+    problem = await anyio.to_thread.run_sync(media.problem, abandon_on_cancel=True)
+    if problem:
+        log.warning("%s", problem)
+    await anyio.to_thread.run_sync(media.sweep, abandon_on_cancel=True)
 
 
 SANDBOX_TOKEN = "meigen_sk_" + "sandbox0" * 4

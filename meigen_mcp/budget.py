@@ -226,7 +226,11 @@ class Budget:
             else "at a price that is not known"
         )
         recent = self._recent(quote)
-        hour = "" if recent is None else f" {recent:f} credits were spent in the last hour."
+        hour = (
+            ""
+            if recent is None
+            else f" {recent:f} credits were spent or reserved in the last hour."
+        )
         return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis}){hour}"
 
 

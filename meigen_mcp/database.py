@@ -13,7 +13,7 @@ from uuid import uuid4
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.system import Lock, private_file, private_folder, secret
 
-FORMAT = 2
+FORMAT = 3
 BUSY_SECONDS = 10.0
 """How long other processes may keep the file busy."""
 _DAMAGED = "is damaged. Run `meigen-mcp doctor --reset-ledger`, which keeps a copy."
@@ -23,7 +23,8 @@ class Database:
     """One connection to the file that all server processes of a user share.
 
     It is opened on first use, so that a server with a broken data folder still starts and says
-    what is wrong. A commit is on the disk before it returns, since money moves after it.
+    what is wrong. A commit is on the disk before it returns, since money moves after it, unless it
+    is said that it need not be.
 
     Args:
         folder: where its files are.

@@ -295,20 +295,22 @@ class _Front:
 def _in_plain_words(send: Send) -> Send:
     """Cut the text of a library out of the SDK's protocol errors of 2025."""
     start: Message = {}
+    body = b""
 
     async def cut(message: Message) -> None:
-        nonlocal start
+        nonlocal start, body
         if message.get("status") == 400:
             start = message
             return
         if start:
-            body = _LIBRARY_TEXT.sub(rb'"message":"\1 error"', message.get("body", b""))
-            others = [
-                (name, value) for name, value in start["headers"] if name != b"content-length"
-            ]
+            body += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            body = _LIBRARY_TEXT.sub(rb'"message":"\1 error"', body)
+            others = [pair for pair in start.get("headers", ()) if pair[0] != b"content-length"]
             length = (b"content-length", str(len(body)).encode())
             await send({**start, "headers": [*others, length]})
-            start, message = {}, {**message, "body": body}
+            message = {**message, "body": body}
         await send(message)
 
     return cut

@@ -293,14 +293,14 @@ class Ledger:
             ).fetchone()
         return None if when is None else float(when)
 
-    def unfinished_before(self, job: Generation) -> int:
-        """Return how many that completed before it are still saved or shown by the same process."""
+    def unfinished_before(self, job: Generation, now: float) -> int:
+        """Return how many that completed before it the same process saves or shows just now."""
         with self.database.reading() as db:
             (count,) = db.execute(
                 "SELECT count(*) FROM generations WHERE owner = (SELECT owner FROM generations"
                 " WHERE account = ? AND request_id = ?) AND status = 'completed'"
-                " AND next_look IS NOT NULL AND account = ? AND finished_at < ?",
-                (job.account, job.request_id, job.account, job.finished_at),
+                " AND next_look <= ? AND account = ? AND finished_at < ?",
+                (job.account, job.request_id, now, job.account, job.finished_at),
             ).fetchone()
         return int(count)
 

@@ -130,7 +130,9 @@ class Live(InMemorySubscriptionBus):
 
     def _watch_now(self, uris: Iterable[str]) -> None:
         service, now = self._service, self._service.clock()
-        names = [unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u != RECORDS]
+        names = [
+            unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u.startswith(f"{RECORDS}/")
+        ]
         try:
             if names:
                 service.ledger.watch(service.account, names, now + 2 * WATCH_EVERY, now)

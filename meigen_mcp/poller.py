@@ -24,6 +24,8 @@ from meigen_mcp.media import Media, NotSaved
 log = logging.getLogger(__name__)
 
 TICK = 0.5
+REST = 5.0
+"""Seconds without the ledger until it is tried again."""
 TAKE_OVER_EVERY = 2.0
 LONGEST_BACKOFF = 60.0
 LATE_LOOK_EVERY = 300.0
@@ -77,6 +79,7 @@ class Poller:
         self._jitter = jitter
         self._busy: dict[str, str] = {}
         self._next_take_over = 0.0
+        self._rests_until = 0.0
 
     async def run(self) -> None:
         """Act for ever; a failure below is logged and never ends the loop."""
@@ -91,10 +94,10 @@ class Poller:
                     pause = self._start_due(group)
                 except errors.LedgerUnavailable as error:
                     log.warning("ledger unavailable: %s", error.message)
-                    pause = 5.0
+                    pause = REST
                 except Exception:
                     log.exception("poller failed")
-                    pause = 5.0
+                    pause = REST
                 if len(self._busy) >= _MOST_A_TURN:  # many end one by one: a turn for several
                     await anyio.sleep(BREATH)
                 with anyio.move_on_after(pause):
@@ -108,6 +111,8 @@ class Poller:
     def _start_due(self, group: TaskGroup, most: int = _MOST_A_TURN) -> float:
         """Start what is due, as far as there is room; return in how many seconds to go on."""
         now = self._clock()
+        if now < self._rests_until:
+            return self._pause(self._rests_until)
         if now >= self._next_take_over:
             self._next_take_over = now + TAKE_OVER_EVERY
             self._ledger.take_over(self._account, now)
@@ -145,6 +150,7 @@ class Poller:
             await self._action(job)(job)
         except errors.LedgerUnavailable as error:
             log.warning("ledger unavailable: %s", error.message)
+            self._rests_until = self._clock() + REST  # else it would be due again at once
         except Exception:
             log.exception("acting on a generation failed")
             with contextlib.suppress(errors.LedgerUnavailable):

@@ -249,7 +249,9 @@ class Tools:
         """Say that the output folder cannot be written, if it cannot and paths may be named."""
         if self._service.settings.discreet:
             return ""
-        problem = await anyio.to_thread.run_sync(self._media.problem)
+        problem = None
+        with anyio.move_on_after(1):  # a folder on a network may hang
+            problem = await anyio.to_thread.run_sync(self._media.problem, abandon_on_cancel=True)
         return f" {problem}" if problem else ""
 
     async def _picture(self, result: Outcome) -> Sequence[t.ImageContent]:

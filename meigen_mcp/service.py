@@ -277,7 +277,8 @@ class Service:
         soon = min((job.finished_at or 0) + SAVING, until)
         if self.settings.output_dir is not None:
             job = await self._until(job, lambda j: j.next_look is None or all(j.files), soon)
-        if job.next_look is None or self.ledger.unfinished_before(job) > MOST_PREVIEWS_AHEAD:
+        ahead = self.ledger.unfinished_before(job, self.clock())
+        if job.next_look is None or ahead > MOST_PREVIEWS_AHEAD:
             return job
         return await self._until(job, lambda j: j.next_look is None, soon)
 

@@ -140,7 +140,7 @@ def _limits(rules: Mapping[str, Rule], others: Sequence[str], schema: Schema) ->
 def _common(rules: Sequence[Rule]) -> list[str]:
     """Return the ratios that every model takes, if several do that take others besides."""
     lists = [rule.values for rule in rules if isinstance(rule, Choice) and rule.default == "auto"]
-    if len({*lists}) < 2:
+    if len({frozenset(values) for values in lists}) < 2:
         return []
     every = set(lists[0]).intersection(*lists)
     return [str(value) for value in lists[0] if value in every and value != "auto"]

@@ -168,7 +168,7 @@ def _ask_person(result: Outcome) -> str:
         if not quote.bounded:
             price += ", the charge may differ"
     if result.recent is not None:
-        price += f", and {result.recent:f} were spent in the last hour"
+        price += f", and {result.recent:f} were spent or reserved in the last hour"
     balance = ""
     if result.balance is not None and result.balance[0].purchased is not None:
         balance = (

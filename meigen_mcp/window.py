@@ -31,7 +31,8 @@ class Window:
         """Take a slot, held until a time by which its POST has surely ended.
 
         Returns:
-            The slot; or None and the time at which the next one is free.
+            The slot; or None and the time at which the next one may be free: that of a POST under
+            way is, at the earliest, in 60 s.
         """
         with self._database.writing(durable=False) as db:
             db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
@@ -43,7 +44,7 @@ class Window:
                 )
             ]
             if len(used) >= self._limit:
-                return None, float(used[self._limit - 1])
+                return None, min(float(used[self._limit - 1]), now + SECONDS)
             (slot,) = db.execute(
                 "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?) RETURNING id",
                 (self._account, request_id, held_until),
@@ -66,7 +67,7 @@ class Window:
                 (self._account, self._account, job.request_id),
             ).fetchone()
             taken = [
-                row[0]
+                min(row[0], now + SECONDS)
                 for row in db.execute(
                     "SELECT free_at FROM posts WHERE account = ? AND free_at > ? ORDER BY free_at",
                     (self._account, now),

@@ -209,7 +209,9 @@ async def test_small_calls_add_up_until_the_person_is_asked(tmp_path: Path) -> N
             asked.append(len(person.asked))
             on.clock.now += 1
         assert asked == [0, 0, 1, 1, 1, 2]
-        assert person.asked[0].message.endswith(" 10 credits were spent in the last hour.")
+        assert person.asked[0].message.endswith(
+            " 10 credits were spent or reserved in the last hour."
+        )
 
 
 async def test_who_cannot_be_asked_in_a_form_is_told_why_too(tmp_path: Path) -> None:
@@ -223,7 +225,8 @@ async def test_who_cannot_be_asked_in_a_form_is_told_why_too(tmp_path: Path) -> 
         ("needs_approval", None),
     ]
     assert (
-        "it costs 5 credits, and 5 were spent in the last hour" in views.outcome(second, 0)["next"]
+        "it costs 5 credits, and 5 were spent or reserved in the last hour"
+        in views.outcome(second, 0)["next"]
     )
 
 

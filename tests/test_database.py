@@ -76,7 +76,7 @@ def test_nothing_is_made_before_it_is_used(folder: Path) -> None:
 
 
 def test_opening_makes_the_format_with_everything_safe_on_disk(folder: Path) -> None:
-    """A commit is on the disk before it returns, and other processes can read meanwhile."""
+    """A commit is on the disk before it returns by default, and others can read meanwhile."""
     with opened(folder) as database, database.reading() as db:
         found = {
             name: db.execute(f"PRAGMA {name}").fetchone()[0]
@@ -528,17 +528,23 @@ def test_amounts_are_added_as_whole_numbers(amount: Decimal | None, thousandths:
     assert rows.millicredits(job) == thousandths
 
 
-def test_a_ledger_of_the_first_format_is_kept_and_extended(folder: Path) -> None:
-    """Its records go on, and those of now have what it did not know."""
+@pytest.mark.parametrize("version", range(1, FORMAT))
+def test_a_ledger_of_an_older_format_is_kept_and_extended(version: int, folder: Path) -> None:
+    """Its records go on, those of now have what it did not know, and what is due is found."""
     folder.mkdir()
-    script = (Path(rows.__file__).parent / "ledger-1.sql").read_text("utf-8")
-    known = [name for name in rows.FIELDS if name not in ("preview", "made_from")]
+    scripts = [Path(rows.__file__).parent / f"ledger-{n}.sql" for n in range(1, version + 1)]
+    new = ("preview", "made_from") if version == 1 else ()
+    known = [name for name in rows.FIELDS if name not in new]
     values = ["", 0, *(rows.write(getattr(FULL, name)) for name in known)]
     with closing(sqlite3.connect(folder / "ledger.sqlite3")) as db:
-        db.executescript(f"{script} PRAGMA user_version=1;")
+        for script in scripts:
+            db.executescript(script.read_text("utf-8"))
+        db.execute(f"PRAGMA user_version={version}")
         columns, marks = ", ".join(("fingerprint", "millicredits", *known)), "?, " * len(values)
         db.execute(f"INSERT INTO generations ({columns}) VALUES ({marks[:-2]})", values)  # noqa: S608  # ours
         db.commit()
     with opened(folder) as database:
-        found = Ledger(database).get(FULL.account, FULL.request_id)
-    assert found == replace(FULL, preview=None, made_from=())
+        ledger = Ledger(database)
+        found = ledger.get(FULL.account, FULL.request_id)
+        assert ledger.due(FULL.account, 0.0, ("queued",), (), 1) == []
+    assert found == (replace(FULL, preview=None, made_from=()) if new else FULL)

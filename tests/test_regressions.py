@@ -5,21 +5,28 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from uuid import UUID
 
 import anyio
 import httpx
 import pytest
 from over_http import ACCEPT, inside
+from starlette.types import Message
 from studio import studio
 from workbench import Workbench, workbench
 
 from meigen_mcp import http
+from meigen_mcp.catalogue import Catalogue, shipped
 from meigen_mcp.database import Database
+from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger import Ledger
+from meigen_mcp.media import Media
+from meigen_mcp.poller import REST
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings
+from meigen_mcp.tools import generate_schema
+from meigen_mcp.window import Window
 
 
 def test_a_server_that_starts_while_another_makes_the_ledger_waits_for_it(tmp_path: Path) -> None:
@@ -105,3 +112,93 @@ async def test_a_body_that_is_no_message_is_refused_in_our_own_words(
         answer = await client.post(http.PATH, content=body, headers=ACCEPT)
     said = answer.json()["error"]["message"]
     assert (answer.status_code, said) in [(400, "Parse error"), (400, "Validation error")]
+
+
+async def test_a_ledger_that_cannot_be_written_is_left_in_peace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look that could not be kept was due again at once: hundreds of requests a second."""
+    async with workbench(tmp_path) as on:
+        job = (await on.generate(prompt="sandbox:stall", modelId="nanobanana-2", wait=0)).job
+        on.clock.now = job.next_look or 0.0
+        with monkeypatch.context() as broken:
+            for name in ("save", "look_again"):
+                broken.setattr(on.ledger, name, _full)
+            looks = []
+            for _ in range(3):
+                await on.poller.step()
+                looks.append(sum(route == "status" for route, _ in on.wire.seen))
+        on.clock.now += REST
+        await on.poller.step()
+        found = on.ledger.get(job.account, job.request_id)
+    assert looks == [1, 1, 1]
+    assert found is not None
+    assert (found.next_look or 0.0) > on.clock.now
+
+
+def _full(*_: object, **__: object) -> None:
+    raise LedgerUnavailable("The disk is full.")
+
+
+def test_a_place_behind_a_post_under_way_is_asked_for_again_in_a_minute(tmp_path: Path) -> None:
+    """It used to be put off until that POST would have timed out, though it frees itself sooner."""
+    window = Window(Database(tmp_path), "account", 1)
+    assert window.claim("first", 0.0, held_until=130.0) == (1, None)
+    assert window.claim("second", 5.0, held_until=135.0) == (None, 65.0)
+    window.answered(1, 6.0)
+    assert window.claim("second", 65.0, held_until=195.0) == (None, 66.0)
+    assert window.claim("second", 66.0, held_until=196.0) == (1, None)
+
+
+def test_ratios_that_differ_only_in_their_order_are_still_told() -> None:
+    """What all take was cut out of each, and nothing was left to say."""
+    ratios = ("1:1", "16:9", "9:16")
+    known = [model for model in shipped().listed("image") if not model.legacy][:2]
+    models = [
+        known[0].model_copy(update={"ratios": ratios}),
+        known[1].model_copy(update={"ratios": ratios[::-1]}),
+    ]
+    schema = generate_schema("generate_image", Catalogue(tuple(models)))
+    assert "1:1 16:9 9:16" in schema["properties"]["aspectRatio"]["description"]
+
+
+async def test_a_folder_that_hangs_holds_no_answer_up(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it can be written is said only if it is known within a second."""
+    assert settings.output_dir is not None
+    settings.output_dir.write_text("in the way")
+    hung = Event()
+    monkeypatch.setattr(Media, "problem", lambda _: hung.wait(60))
+    try:
+        async with studio(settings, emulator) as on:
+            with anyio.fail_after(20):
+                made = await on.call("generate_image", prompt="a fox")
+    finally:
+        hung.set()
+    assert (made["status"], "files" in made) == ("completed", False)
+
+
+async def test_a_refusal_in_several_parts_is_cut_as_a_whole() -> None:
+    """The length was that of the first part, which ended the connection."""
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    cut = http._in_plain_words(send)  # noqa: SLF001  # the SDK sends one part, today
+    await cut({"type": "http.response.start", "status": 400})
+    for part, more in ((b'{"message":"Parse err', True), (b'or: at line 1"}', False)):
+        await cut({"type": "http.response.body", "body": part, "more_body": more})
+    assert sent == [
+        {
+            "type": "http.response.start",
+            "status": 400,
+            "headers": [(b"content-length", b"25")],
+        },
+        {
+            "type": "http.response.body",
+            "body": b'{"message":"Parse error"}',
+            "more_body": False,
+        },
+    ]

@@ -1,6 +1,6 @@
 """How fast and how lean the server is, as ratios in one run.
 
-`python -m tests.benchmarks` measures everything and takes about ten minutes;
+`python -m tests.benchmarks` measures everything and takes about six minutes;
 `tests/test_benchmarks.py` runs every part at a size for continuous integration, and judges no
 times. Each server is a process of its own, and so is the API behind it.
 """
