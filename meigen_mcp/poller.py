@@ -15,7 +15,7 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from meigen_mcp import errors, generation, window
+from meigen_mcp import catalogue, errors, generation, window
 from meigen_mcp.api import POST_SECONDS, Api
 from meigen_mcp.generation import Fault, Generation, Report, Status
 from meigen_mcp.ledger import Ledger
@@ -311,7 +311,7 @@ class Poller:
         if job.unobserved:
             late = now - accepted > generation.LATE_LOOKS_FOR
             return None if late else now + LATE_LOOK_EVERY
-        return max(accepted + job.expected_seconds / 2, soon)
+        return max(accepted + min(job.expected_seconds / 2, _quickest(job.model_id)), soon)
 
     def _later(self, job: Generation, error: errors.ApiError) -> Generation:
         """Put off the next try after one that taught nothing, a little longer each time."""
@@ -360,3 +360,9 @@ class Poller:
         files = (*fresh.files[:index], str(path), *fresh.files[index + 1 :])
         self._save(replace(fresh, files=files))
         return True
+
+
+def _quickest(model_id: str) -> float:
+    """Return in how many seconds a model may be done at the earliest, as far as is known."""
+    model = catalogue.shipped().find(model_id)
+    return model.typical_seconds[0] if model and model.typical_seconds else float("inf")

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from workbench import Fault, answers, dropped_before, refused, silent, workbench
 
+from meigen_mcp.arguments import Tool
 from meigen_mcp.poller import Poller
+from meigen_mcp.sandbox.state import Options
 
 AT_STATUS: dict[str, Fault] = {
     "no connection": refused,
@@ -67,15 +69,20 @@ async def test_retry_after_is_respected(tmp_path: Path) -> None:
         assert later.next_look == on.clock.now + 45
 
 
-async def test_an_unwatched_one_is_first_looked_at_after_half_its_time(tmp_path: Path) -> None:
-    """Nobody waits: no look is wasted; then every interval."""
-    async with workbench(tmp_path) as on:
-        outcome = await on.generate(
-            "generate_video", prompt="sandbox:stall", modelId="veo-3.1", wait=0
-        )
+@pytest.mark.parametrize(
+    ("tool", "model", "quickest"),
+    [("generate_image", "nanobanana-2", 38.0), ("generate_video", "veo-3.1", 60.0)],
+)
+async def test_an_unwatched_one_is_first_looked_at_when_it_may_be_done(
+    tool: Tool, model: str, quickest: float, tmp_path: Path
+) -> None:
+    """After half its time, or the shortest that the model is known to take; then every interval."""
+    async with workbench(tmp_path, options=Options(speed=1, seed=1)) as on:
+        outcome = await on.generate(tool, prompt="sandbox:stall", modelId=model, wait=0)
         job = outcome.job
         assert job.accepted_at is not None
-        assert job.next_look == job.accepted_at + job.expected_seconds / 2
+        first = min(job.expected_seconds / 2, quickest)
+        assert job.next_look == job.accepted_at + first
         on.clock.now = job.next_look
         await on.poller.step()
         later = on.ledger.get(job.account, job.request_id)
