@@ -40,6 +40,8 @@ _KINDS: Mapping[str, tuple[tuple[Status, ...], int]] = {
 _MOST_A_TURN = 4
 BREATH = 0.005
 START_AFTER = 1.0
+MOST_PREVIEWS = 60
+"""Previews that wait for their turn; beyond that none is made, since they may never catch up."""
 
 
 class Poller:
@@ -343,9 +345,11 @@ class Poller:
             failures = fresh.fetch_failures + 1
             self._save(replace(fresh, fetch_failures=failures, next_look=self._clock() + pause))
             return
-        self._busy[job.request_id] = "preview"  # which takes its turn; saving goes on meanwhile
-        self._ledger.work.set()
-        preview = await self._media.preview(fresh)
+        preview = None
+        if Counter(self._busy.values())["preview"] < MOST_PREVIEWS:
+            self._busy[job.request_id] = "preview"  # which takes its turn; saving goes on meanwhile
+            self._ledger.work.set()
+            preview = await self._media.preview(fresh)
         self._save(replace(self._fresh(job), preview=preview, next_look=None))
 
     async def _saved(self, job: Generation, index: int) -> bool:

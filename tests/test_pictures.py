@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from studio import MODES, Mode, Studio, make_settings, studio
 
-from meigen_mcp import media, previews
+from meigen_mcp import media, poller, previews
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings
 
@@ -129,6 +129,30 @@ async def test_of_many_that_end_together_most_are_answered_without_a_picture(
         *[(False, 1)] * 4,
         *[(True, 1)] * 4,
     ]
+
+
+async def test_where_too_many_wait_for_a_picture_none_is_made(
+    tmp_path: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those of a busy server would pile up for ever."""
+    gate = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+    code = f"import os, time\n{wait}\nprint('GIF89a')"
+    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
+    monkeypatch.setattr(poller, "MOST_PREVIEWS", 1)
+    answers: list[dict[str, Any]] = []
+    async with studio(settings, emulator) as on:
+
+        async def one(number: int) -> None:
+            answers.append(await on.call("generate_image", prompt=f"fox {number}", wait=40))
+            if len(answers) == 2:
+                gate.touch()
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as group:
+                for number in range(3):
+                    group.start_soon(one, number)
+    assert ["preview" in answer for answer in answers] == [False, False, True]
 
 
 async def test_a_picture_that_is_gone_is_left_out(settings: Settings, emulator: Emulator) -> None:
