@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, NoReturn
 
 import anyio
 import anyio.to_thread
-import httpx
 
 from meigen_mcp.api import Api
 from meigen_mcp.database import Database
