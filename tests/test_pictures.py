@@ -105,54 +105,54 @@ async def test_a_server_that_names_no_paths_still_shows_the_picture(
     assert str(tmp_path) not in result.model_dump_json() + str(listed)
 
 
-async def test_of_many_that_end_together_most_are_answered_without_a_picture(
-    tmp_path: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Previews are made one at a time: the first four are waited for, the files of all are."""
-    gate = tmp_path / "gate"
-    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
+async def together(on: Studio, count: int, gate: Path, opens_after: int) -> list[tuple[bool, int]]:
+    """Make images at once, with previews held back until so many are answered.
+
+    Returns:
+        Of each answer, as they come, whether it has a preview and how many files it has.
+    """
+    answers: list[tuple[bool, int]] = []
+
+    async def one(number: int) -> None:
+        answer = await on.call("generate_image", prompt=f"fox {number}", wait=40)
+        answers.append(("preview" in answer, len(answer["files"])))
+        if len(answers) == opens_after:
+            gate.touch()
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            for number in range(count):
+                group.start_soon(one, number)
+    return answers
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Hold every preview back until this file is there."""
+    path = tmp_path / "gate"
+    wait = f"while not os.path.exists({str(path)!r}): time.sleep(0.01)"
     code = f"import os, time\n{wait}\nprint('GIF89a')"
     monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
-    answers: list[dict[str, Any]] = []
+    return path
+
+
+async def test_of_many_that_end_together_most_are_answered_without_a_picture(
+    gate: Path, settings: Settings, emulator: Emulator
+) -> None:
+    """Previews are made one at a time: the first four are waited for, the files of all are."""
     async with studio(settings, emulator) as on:
-
-        async def one(number: int) -> None:
-            answers.append(await on.call("generate_image", prompt=f"fox {number}", wait=40))
-            if len(answers) == 4:
-                gate.touch()
-
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as group:
-                for number in range(8):
-                    group.start_soon(one, number)
-    assert [("preview" in answer, len(answer["files"])) for answer in answers] == [
-        *[(False, 1)] * 4,
-        *[(True, 1)] * 4,
-    ]
+        answers = await together(on, 8, gate, opens_after=4)
+    assert answers == [*[(False, 1)] * 4, *[(True, 1)] * 4]
 
 
 async def test_where_too_many_wait_for_a_picture_none_is_made(
-    tmp_path: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+    gate: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else those of a busy server would pile up for ever."""
-    gate = tmp_path / "gate"
-    wait = f"while not os.path.exists({str(gate)!r}): time.sleep(0.01)"
-    code = f"import os, time\n{wait}\nprint('GIF89a')"
-    monkeypatch.setattr(media, "_RENDERER", (sys.executable, "-c", code))
     monkeypatch.setattr(poller, "MOST_PREVIEWS", 1)
-    answers: list[dict[str, Any]] = []
     async with studio(settings, emulator) as on:
-
-        async def one(number: int) -> None:
-            answers.append(await on.call("generate_image", prompt=f"fox {number}", wait=40))
-            if len(answers) == 2:
-                gate.touch()
-
-        with anyio.fail_after(30):
-            async with anyio.create_task_group() as group:
-                for number in range(3):
-                    group.start_soon(one, number)
-    assert ["preview" in answer for answer in answers] == [False, False, True]
+        answers = await together(on, 3, gate, opens_after=2)
+    assert answers == [(False, 1), (False, 1), (True, 1)]
 
 
 async def test_a_picture_that_is_gone_is_left_out(settings: Settings, emulator: Emulator) -> None:

@@ -57,8 +57,10 @@ async def test_announcements_leave_nothing_behind(settings: Settings, emulator: 
     async with studio(settings, emulator) as on:
         with anyio.fail_after(10):
             await on.call("generate_image", prompt="a fox")
-            while on.app.live._told:  # noqa: ASYNC110, SLF001  # there is no other sign of it
+            told = on.app.live._told  # noqa: SLF001  # there is no other sign of it
+            while told:  # noqa: ASYNC110  # nor of its end
                 await anyio.sleep(0.01)
+    assert told == {}
 
 
 async def _announced(on: Workbench) -> None:
