@@ -84,6 +84,7 @@ ODD_LINES = [
     b'{"jsonrpc":"2.0","result":{},"id":99}',
     b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":77}}',
     b'{"jsonrpc":"2.0","method":"notifications/initialized"}',
+    json.dumps({"jsonrpc": "2.0", "method": "initialize", "params": HELLO}).encode(),
 ]
 
 
