@@ -4,6 +4,7 @@ What a model accepts is built from its facts in the catalogue; nothing per model
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 from meigen_mcp.catalogue import Catalogue, Continuation, MediaType, Model, Option
@@ -76,7 +77,8 @@ def list_models_form(catalogue: Catalogue) -> Form:
     )
 
 
-def form(model: Model, peers: Sequence[Model], accepts: Accepts = URLS) -> Form:
+@lru_cache(maxsize=64)
+def form(model: Model, peers: tuple[Model, ...], accepts: Accepts = URLS) -> Form:
     """Return the complete rules of a generating call with one model.
 
     Args:

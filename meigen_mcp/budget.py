@@ -103,13 +103,12 @@ class Budget:
             Declined: the person said no.
         """
         ceiling = _credits(max_credits)
+        caps = (self.settings.max_per_generation, self.settings.max_per_day, ceiling)
+        capped = any(cap is not None for cap in caps)
+        if not capped and self.settings.confirm_above is None:
+            return self._intent(draft, draft.arguments, draft.quote.credits)
         firm, settled = self._firm(draft, model)
         asked = self._must_ask(firm.quote)
-        capped = not (
-            self.settings.max_per_generation is None
-            and self.settings.max_per_day is None
-            and ceiling is None
-        )
         if not (asked or capped):
             return self._intent(draft, draft.arguments, draft.quote.credits)
         self._hold_to_caps(firm.quote, ceiling)
@@ -146,6 +145,8 @@ class Budget:
         """Return the draft with the quote that counts for a limit, and what that quote is for."""
         today = self.catalogue.today()
         settled = pricing.settle(model, draft.arguments, today)
+        if settled == draft.arguments:  # and so are quoted already
+            return draft, settled
         return replace(draft, quote=pricing.quote(model, settled, today)), settled
 
     def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None) -> None:

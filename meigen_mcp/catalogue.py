@@ -143,6 +143,10 @@ class Model(_Facts):
     checked: date | None = None
     note: str = ""
 
+    def __hash__(self) -> int:
+        """Hash the id alone: the tables of facts have no hash."""
+        return hash(self.id)
+
     @property
     def expected_seconds(self) -> float | None:
         """The middle of the typical time."""

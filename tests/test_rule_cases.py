@@ -427,7 +427,7 @@ def test_facts_that_do_not_fit_together_leave_the_model_usable(
     """No rule asks for an argument that the model does not take."""
     model = Model.model_validate({"id": "x", "media_type": "video", **facts})
     call = {"prompt": "a cat", "modelId": "x"} | arguments
-    assert fields(form(model, [model]).check(call)) == wrong
+    assert fields(form(model, (model,)).check(call)) == wrong
 
 
 @pytest.mark.parametrize("tool", MEDIUM_OF)
