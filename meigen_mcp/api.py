@@ -60,7 +60,6 @@ class Api:
 
         try:
             return httpx.AsyncClient(
-                base_url=self._base_url,
                 transport=self._transport,
                 limits=httpx.Limits(max_connections=24, max_keepalive_connections=24),
                 headers={"Accept": "application/json", "User-Agent": "meigen-mcp"},
@@ -212,8 +211,9 @@ class Api:
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         whole = seconds + CONNECT_SECONDS
+        url = f"{self._base_url}{path}"
         response, raw = await self._exchange(
-            method, path, headers=headers, content=content, seconds=seconds, whole=whole
+            method, url, headers=headers, content=content, seconds=seconds, whole=whole
         )
         payload = replies.parsed(raw, self._token)
         if payload is not None and response.is_success and payload.get("success") is not False:
@@ -239,7 +239,7 @@ class Api:
 
         Args:
             method: of HTTP.
-            url: a path of the API, or a whole URL; redirects are not followed.
+            url: where to; redirects are not followed.
             headers: besides those of every request.
             content: the body.
             seconds: for each read and write.

@@ -192,9 +192,12 @@ def media_uri(name: str, index: int) -> str:
     return f"{record_uri(name)}/media/{index}"
 
 
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
 def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
     """Return the text by which two calls are identical: the tool and its generation arguments."""
-    return json.dumps([tool, arguments], sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return _canonical([tool, arguments])
 
 
 def posting(job: Generation, now: float) -> Generation:

@@ -351,7 +351,8 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
 
 
 def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    when = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return f"{when.isoformat(timespec='seconds')}Z"
 
 
 def without_none(fields: Mapping[str, Any]) -> Structure:
