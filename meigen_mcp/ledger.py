@@ -9,7 +9,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import islice
 from weakref import WeakValueDictionary
@@ -23,8 +23,32 @@ from meigen_mcp.generation import Balance, Generation, Status, fingerprint
 from meigen_mcp.notes import Notes
 from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
 
+_COLUMNS = ("fingerprint", "millicredits", *FIELDS)
+_ADD = f"INSERT INTO generations ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
+_SAVE = (
+    f"UPDATE generations SET {', '.join(f'{name} = ?' for name in (*SAVED, 'millicredits'))}"  # noqa: S608  # our own names
+    " WHERE account = ? AND request_id = ?"
+)
 ADOPTABLE_FOR = 600.0
 TOGETHER = 0.01
+
+
+@dataclass(slots=True, weakref_slot=True, eq=False)
+class _Waiter:
+    """What those who wait for one record share.
+
+    Attributes:
+        job: the record as it was told last; None: it must be read.
+        changed: set with the next change.
+    """
+
+    job: Generation | None = None
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    def wake(self, job: Generation | None) -> None:
+        self.job = job
+        self.changed.set()
+        self.changed = anyio.Event()
 
 
 class Ledger:
@@ -42,8 +66,8 @@ class Ledger:
         self.notes = Notes(database)
         self._seen: tuple[int, int] | None = None  # SQLite's data_version, our version clock
         self._changed = anyio.Event()
-        # Only those who wait hold on to their event.
-        self._waiting: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
+        # Only those who wait hold on to it.
+        self._waiting: WeakValueDictionary[str, _Waiter] = WeakValueDictionary()
         self.work = anyio.Event()
 
     # --- generations ----------------------------------------------------------------------------
@@ -72,17 +96,8 @@ class Ledger:
                 version=_tick(db),
                 adopted=job.adopted or not adoptable,
             )
-            columns = ("fingerprint", "millicredits", *FIELDS)
-            values = (
-                fingerprint(job.tool, job.arguments),
-                millicredits(job),
-                *(getattr(job, name) for name in FIELDS),
-            )
-            marks = ", ".join("?" * len(columns))
-            db.execute(
-                f"INSERT INTO generations ({', '.join(columns)}) VALUES ({marks})",  # noqa: S608  # our own names
-                [write(value) for value in values],
-            )
+            values = (write(getattr(job, name)) for name in FIELDS)
+            db.execute(_ADD, [fingerprint(job.tool, job.arguments), millicredits(job), *values])
         self._tell(job)
         self.work.set()
         return job
@@ -91,23 +106,17 @@ class Ledger:
         """Commit a changed record, apart from what calls write at any time."""
         with self.database.writing(durable=durable) as db:
             job = replace(job, version=_tick(db))
-            names = (*SAVED, "version")
-            sets = ", ".join(f"{name} = ?" for name in names)
-            values = (write(getattr(job, name)) for name in names)
-            db.execute(
-                f"UPDATE generations SET {sets}, millicredits = ?"  # noqa: S608  # our own names
-                " WHERE account = ? AND request_id = ?",
-                [*values, millicredits(job), job.account, job.request_id],
-            )
+            values = (write(getattr(job, name)) for name in SAVED)
+            db.execute(_SAVE, [*values, millicredits(job), job.account, job.request_id])
         self._tell(job)
         return job
 
-    def look_again(self, job: Generation) -> None:
+    def look_again(self, job: Generation, at: float | None) -> None:
         """Note when to look next after a look that taught nothing; that is no change to tell."""
         with self.database.writing(durable=False) as db:
             db.execute(
                 "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?",
-                (job.next_look, job.account, job.request_id),
+                (at, job.account, job.request_id),
             )
 
     def get(self, account: str, name: str) -> Generation | None:
@@ -229,30 +238,32 @@ class Ledger:
                 (job.account, job.request_id),
             )
 
-    def adopt(self, job: Generation) -> Generation | None:
-        """Give an identical call the oldest orphan of the last ten minutes, once."""
-        with self.database.writing(durable=False) as db:
-            row = db.execute(
-                "UPDATE generations SET adopted = 1 WHERE id = (SELECT id FROM generations"
-                " WHERE account = ? AND fingerprint = ? AND abandoned = 1 AND adopted = 0"
-                " AND status <> 'failed' AND created_at > ? ORDER BY id LIMIT 1) RETURNING *",
-                (
-                    job.account,
-                    fingerprint(job.tool, job.arguments),
-                    job.created_at - ADOPTABLE_FOR,
-                ),
-            ).fetchone()
-        return None if row is None else generation(row)
+    def repeated(self, job: Generation) -> tuple[Generation, bool] | None:
+        """Return the generation that a call without an id repeats, and whether it adopts it.
 
-    def parked_twin(self, job: Generation) -> Generation | None:
-        """Return an identical generation that waits for the person, the oldest first."""
+        That is the oldest orphan of the last ten minutes, which is adopted once, else the oldest
+        that waits for the person.
+        """
+        alike = "account = ? AND fingerprint = ? AND (abandoned = 1 OR parked = 1)"
+        call = (job.account, fingerprint(job.tool, job.arguments))
         with self.database.reading() as db:
-            row = db.execute(
-                "SELECT * FROM generations WHERE account = ? AND fingerprint = ? AND parked = 1"
-                " ORDER BY id LIMIT 1",
-                (job.account, fingerprint(job.tool, job.arguments)),
+            if not db.execute(f"SELECT 1 FROM generations WHERE {alike} LIMIT 1", call).fetchone():  # noqa: S608  # as above
+                return None
+        with self.database.writing(durable=False) as db:
+            orphan = db.execute(
+                f"UPDATE generations SET adopted = 1 WHERE id = (SELECT id FROM generations"  # noqa: S608  # as above
+                f" WHERE {alike} AND abandoned = 1 AND adopted = 0 AND status <> 'failed'"
+                " AND created_at > ? ORDER BY id LIMIT 1) RETURNING *",
+                (*call, job.created_at - ADOPTABLE_FOR),
             ).fetchone()
-        return None if row is None else generation(row)
+            found = (
+                orphan
+                or db.execute(
+                    f"SELECT * FROM generations WHERE {alike} AND parked = 1 ORDER BY id LIMIT 1",  # noqa: S608  # as above
+                    call,
+                ).fetchone()
+            )
+        return None if found is None else (generation(found), orphan is not None)
 
     # --- what the poller asks -------------------------------------------------------------------
 
@@ -344,13 +355,8 @@ class Ledger:
     def _tell(self, job: Generation) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-        for name in (job.request_id, job.generation_id):
-            self._wake(name)
-
-    def _wake(self, name: str | None) -> None:
-        event = None if name is None else self._waiting.pop(name, None)
-        if event is not None:
-            event.set()
+        if (waiter := self._waiting.get(job.request_id)) is not None:
+            waiter.wake(job)
 
     def notice(self) -> None:
         """Notice what other processes changed, and wake whoever waits for it."""
@@ -361,16 +367,16 @@ class Ledger:
             seen = (written, self._version(db))
             since = seen[1] if self._seen is None else self._seen[1]
             rows = db.execute(
-                "SELECT request_id, generation_id FROM generations WHERE version > ?", (since,)
+                "SELECT request_id FROM generations WHERE version > ?", (since,)
             ).fetchall()
         if self._seen is None:
             self.wake_waiting()
         self._seen = seen
         self._changed.set()
         self._changed = anyio.Event()
-        for row in rows:
-            for name in row:
-                self._wake(name)
+        for (name,) in rows:
+            if (waiter := self._waiting.get(name)) is not None:
+                waiter.wake(None)
 
     async def wait(
         self,
@@ -379,21 +385,20 @@ class Ledger:
         until: float,
         clock: Callable[[], float] = time.time,
     ) -> Generation:
-        """Return the record as soon as it is done, at the latest at a time."""
-        while True:
-            job = self.get(job.account, job.request_id) or job
-            left = until - clock()
-            if done(job) or left <= 0:
-                return job
-            changed = self._waiting.setdefault(job.request_id, anyio.Event())
+        """Return a record that was just read as soon as it is done, at the latest at a time."""
+        waiter = self._waiting.setdefault(job.request_id, _Waiter())
+        while not done(job) and (left := until - clock()) > 0:
+            changed, told = waiter.changed, None
             with anyio.move_on_after(left):
                 await changed.wait()
+                told = waiter.job
+            job = told or self.get(job.account, job.request_id) or job
+        return job
 
     def wake_waiting(self) -> None:
         """Let everybody who waits for a record look again."""
-        for event in list(self._waiting.values()):
-            event.set()
-        self._waiting.clear()
+        for waiter in list(self._waiting.values()):
+            waiter.wake(None)
 
     async def changes(
         self, account: str, since: int | None = None

@@ -291,17 +291,15 @@ class Poller:
 
     def _learn(self, job: Generation, report: Report) -> None:
         now, known = self._clock(), job
-        job = generation.informed(job, report, now)
+        job, look_at = generation.informed(job, report, now), None
         if job.status == "completed":
-            job = replace(job, next_look=now)
+            look_at = now
         elif job.status == "processing":
-            job = replace(job, next_look=self._next_look(job, now))
-            if replace(known, next_look=job.next_look) == job:
-                self._ledger.look_again(job)
+            look_at = self._next_look(job, now)
+            if job == known:
+                self._ledger.look_again(job, look_at)
                 return
-        else:
-            job = replace(job, next_look=None)
-        self._save(job)
+        self._save(replace(job, next_look=look_at))
 
     def _next_look(self, job: Generation, now: float) -> float | None:
         accepted = job.accepted_at or now

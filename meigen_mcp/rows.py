@@ -3,13 +3,21 @@
 import json
 import sqlite3
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from meigen_mcp.generation import Balance, Fault, Generation
 from meigen_mcp.pricing import Quote
 
+# As it was asked for, and whose it is.
+FIXED = frozenset(
+    {
+        "request_id", "account", "tool", "prompt", "arguments", "body", "quote", "created_at",
+        "reserved", "made_from", "owner",
+    }
+)  # fmt: skip
 # Written by calls at any time; the poller's save must not undo them.
 SHARED = frozenset({"watched_until", "answered", "abandoned", "adopted"})
 
@@ -19,6 +27,7 @@ def _amount(text: str | None) -> Decimal | None:
 
 
 def _compound(cls: type[Any], decimals: tuple[str, ...] = ()) -> Callable[[str | None], Any]:
+    @lru_cache(maxsize=256)  # a record is read some times in a call, and quotes are often alike
     def read(text: str | None) -> Any:
         if text is None:
             return None
@@ -28,17 +37,27 @@ def _compound(cls: type[Any], decimals: tuple[str, ...] = ()) -> Callable[[str |
     return read
 
 
+@lru_cache(maxsize=256)
+def _texts(text: str) -> tuple[Any, ...]:
+    return tuple(json.loads(text))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
 def write(value: Any) -> Any:
     """Write one field."""
     match value:
+        case None | str() | int() | float():
+            return value
         case Decimal():
             return str(value)
         case Mapping():
-            return json.dumps(dict(value), ensure_ascii=False)
-        case tuple():
-            return json.dumps(value, ensure_ascii=False)
+            return _encode(dict(value))
         case Quote() | Fault() | Balance():
-            return json.dumps(asdict(value), default=str, ensure_ascii=False)
+            return _encode({name: getattr(value, name) for name in value.__slots__})
+        case tuple():
+            return _encode(value)
         case _:
             return value
 
@@ -50,18 +69,22 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     "error": _compound(Fault),
     "reserved": _amount,
     "credits_used": _amount,
-    "media_urls": lambda text: tuple(json.loads(text)),
-    "files": lambda text: tuple(json.loads(text)),
-    "made_from": lambda text: tuple(json.loads(text)),
+    **dict.fromkeys(("media_urls", "files", "made_from"), _texts),
     **dict.fromkeys(("unobserved", "parked", "answered", "abandoned", "adopted"), bool),
 }
+_BESIDES = ("id", "fingerprint", "millicredits")
 FIELDS = tuple(field.name for field in fields(Generation))
-SAVED = tuple(name for name in FIELDS if name not in SHARED | {"owner", "version"})
+SAVED = tuple(name for name in FIELDS if name not in FIXED | SHARED)
 
 
 def generation(row: sqlite3.Row) -> Generation:
     """Read a row."""
-    return Generation(**{n: _READ[n](row[n]) if n in _READ else row[n] for n in FIELDS})
+    values = dict(zip(row.keys(), row, strict=True))
+    for name in _BESIDES:
+        del values[name]
+    for name, read in _READ.items():
+        values[name] = read(values[name])
+    return Generation(**values)
 
 
 def millicredits(job: Generation) -> int:

@@ -128,8 +128,7 @@ class Service:
         model, quote = await self._checked(tool, sources)
         given = present(sources.arguments)
         control = {name: given.pop(name, None) for name in args.CONTROL}
-        draft = self._draft(tool, model, given, quote, person.pending)
-        draft = replace(draft, made_from=tuple(sources.made_from))
+        draft = self._draft(tool, model, given, quote, sources)
         if control["dryRun"]:
             objection = self._budget.objection(draft, model, control["maxCredits"])
             return Outcome(draft, "dry_run", balance=self._balance(), objection=objection)
@@ -138,18 +137,17 @@ class Service:
                 "MEIGEN_API_TOKEN is not set, so nothing can be generated. Nothing was sent."
             )
         wait = float(DEFAULT_WAIT[tool] if control["wait"] is None else control["wait"])
-        known = self._known(draft, control["requestId"])
-        if known is not None:
-            return await self._joined(known, wait, started, person)
-        if control["requestId"] is None and person.pending is None:
-            orphan = self.ledger.adopt(draft)
-            if orphan is not None:
-                return await self._joined(orphan, wait, started, person, adopted=True)
-            twin = self.ledger.parked_twin(draft)
-            if twin is not None:
-                return await self._joined(twin, wait, started, person)
+        named = control["requestId"] or person.pending
+        if named is not None:
+            known = self._known(draft, named)
+            if known is not None:
+                return await self._joined(known, wait, started, person)
+            draft = replace(draft, request_id=named.lower())
         else:
-            draft = replace(draft, request_id=(control["requestId"] or draft.request_id).lower())
+            repeated = self.ledger.repeated(draft)
+            if repeated is not None:
+                job, adopted = repeated
+                return await self._joined(job, wait, started, person, adopted=adopted)
         decision = await self._budget.decide(draft, model, control["maxCredits"], person)
         if isinstance(decision, Offer):
             return Outcome(
@@ -195,13 +193,13 @@ class Service:
         model: Model,
         given: Mapping[str, Any],
         quote: Quote,
-        request_id: str | None,
+        sources: Given,
     ) -> Generation:
         expected = None
         if self.ledger.available():
             expected = self.ledger.usual_seconds(model.id)
         return Generation(
-            request_id=request_id or str(uuid4()),
+            request_id=str(uuid4()),
             account=self.account,
             tool=tool,
             media_type=model.media_type,
@@ -210,15 +208,15 @@ class Service:
             arguments=given,
             body="",
             quote=quote,
+            made_from=tuple(sources.made_from),
             created_at=self.clock(),
             expected_seconds=expected
             or model.expected_seconds
             or DEFAULT_EXPECTED[model.media_type],
         )
 
-    def _known(self, draft: Generation, request_id: str | None) -> Generation | None:
+    def _known(self, draft: Generation, name: str) -> Generation | None:
         """Return the generation that a request id already stands for."""
-        name = request_id or draft.request_id
         job = self.ledger.get(self.account, name)
         same = fingerprint(draft.tool, draft.arguments)
         if job is not None and job.request_id == name.lower():
@@ -293,6 +291,7 @@ class Service:
                 return job
             place = self._place(job)[0] if job.status == "queued" else None
             await person.report(job, self.clock() - job.created_at, place)
+            job = self.ledger.get(job.account, job.request_id) or job  # it may be done meanwhile
 
     async def _until(
         self, job: Generation, done: Callable[[Generation], bool], until: float

@@ -192,6 +192,8 @@ class Sources:
             urls[text] = url
 
         missing = [text for text, url in urls.items() if url is None]
+        if not missing:
+            return {text: url for text, url in urls.items() if url is not None}, 0
         with anyio.move_on_after(UPLOAD_SECONDS):
             async with anyio.create_task_group() as group:
                 for text in missing:

@@ -36,15 +36,16 @@ class Window:
         """
         with self._database.writing(durable=False) as db:
             db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
-            used = [
-                row[0]
-                for row in db.execute(
-                    "SELECT free_at FROM posts WHERE account = ? ORDER BY free_at DESC",
-                    (self._account,),
-                )
-            ]
-            if len(used) >= self._limit:
-                return None, min(float(used[self._limit - 1]), now + SECONDS)
+            (used,) = db.execute(
+                "SELECT count(*) FROM posts WHERE account = ?", (self._account,)
+            ).fetchone()
+            if used >= self._limit:
+                (free_at,) = db.execute(
+                    "SELECT free_at FROM posts WHERE account = ?"
+                    " ORDER BY free_at DESC LIMIT 1 OFFSET ?",
+                    (self._account, self._limit - 1),
+                ).fetchone()
+                return None, min(float(free_at), now + SECONDS)
             (slot,) = db.execute(
                 "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?) RETURNING id",
                 (self._account, request_id, held_until),

@@ -162,7 +162,7 @@ async def test_a_call_that_died_with_its_process_can_be_adopted(tmp_path: Path) 
         async with workbench(tmp_path, beside=survivor) as dying:
             intent = dying.service._draft  # noqa: SLF001 - the call must die before its answer
             model, quote = await dying.service._checked("generate_image", Given({**CALL}))  # noqa: SLF001
-            draft = intent("generate_image", model, CALL, quote, None)
+            draft = intent("generate_image", model, CALL, quote, Given({}))
             job = dying.ledger.add(draft, None, adoptable=True)
         survivor.clock.now += 2
         await survivor.poller.step()
@@ -176,7 +176,7 @@ async def test_another_account_sees_and_sends_nothing_of_the_first(tmp_path: Pat
     async with workbench(tmp_path) as first:
         async with workbench(tmp_path, beside=first) as dying:
             model, quote = await dying.service._checked("generate_image", Given({**CALL}))  # noqa: SLF001 - killed before its POST
-            draft = dying.service._draft("generate_image", model, CALL, quote, None)  # noqa: SLF001
+            draft = dying.service._draft("generate_image", model, CALL, quote, Given({}))  # noqa: SLF001
             dying.ledger.add(draft, None, adoptable=True)
         async with workbench(tmp_path, beside=first, MEIGEN_API_TOKEN=other_token) as second:
             second.clock.now += 10
