@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from workbench import Fault, answers, dropped_before, refused, silent, workbench
+from workbench import Fault, Someone, answers, dropped_before, refused, silent, workbench
 
 from meigen_mcp.arguments import Tool
+from meigen_mcp.generation import Generation
 from meigen_mcp.poller import Poller
 from meigen_mcp.sandbox.state import Options
 
@@ -213,3 +214,22 @@ async def test_a_look_that_taught_nothing_is_no_change(tmp_path: Path) -> None:
         found = on.ledger.get(job.account, job.request_id)
         assert found is not None
         assert (found.status, found.next_look or 0.0) > ("processing", on.clock.now)
+
+
+async def test_what_ends_while_the_person_is_told_of_it_is_answered_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the record just then, so nobody is woken by its end."""
+    async with workbench(tmp_path) as on:
+        started = (await on.generate(modelId="nanobanana-2", wait=0)).job
+        monkeypatch.setattr("meigen_mcp.service._REPORT_EVERY", 0.0)
+
+        class Listener(Someone):
+            async def report(self, job: Generation, elapsed: float, place: int | None) -> None:
+                assert self.told == [], "it is over"
+                await super().report(job, elapsed, place)
+                await on.settle(started)
+
+        person = Listener()
+        found: Any = await on.service.check({"requestId": started.request_id}, person)
+        assert (found.status, person.told) == ("completed", [("processing", None)])
