@@ -33,7 +33,7 @@ MOST_GARBLED = 3
 MOST_FETCHES = 6
 _KINDS: Mapping[str, tuple[tuple[Status, ...], int]] = {
     "post": (("queued", "submitting", "unknown"), 8),
-    "look": (("processing",), 16),
+    "look": (("processing",), 12),
     "fetch": (("completed", "failed"), 4),
 }
 """What there is to do in which states, and how much of it at once."""

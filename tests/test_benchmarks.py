@@ -57,6 +57,7 @@ def test_a_missed_ratio_fails_and_a_slow_machine_does_not(
 def test_figures_are_told_with_three_digits_and_their_tail() -> None:
     """The median, and what 99 of 100 do not exceed."""
     assert str(Sample(range(1, 201), "ms")) == "100 ms, 198 ms"
+    assert Sample(range(1, 401), "s").least_median == 181
     assert [number(value) for value in (0.1234, 12.34, 1234.5)] == ["0.12", "12.3", "1,234"]
 
 

@@ -65,6 +65,15 @@ class Sample:
         return median(self.values)
 
     @property
+    def least_median(self) -> float:
+        """The least that the median may be if nineteen of twenty such samples contain it.
+
+        By the binomial distribution of how many values lie below the median.
+        """
+        count = len(self.values)
+        return self.values[max(0, math.floor(count / 2 - 0.98 * math.sqrt(count)))]
+
+    @property
     def p99(self) -> float:
         """The value that 99 of 100 do not exceed."""
         return self.values[math.ceil(0.99 * len(self.values)) - 1]

@@ -19,7 +19,7 @@ class Size:
     calls: int = 300
     burst: int = 50
     burst_seconds: float = 5.0
-    watched: int = 120
+    watched: int = 600
     simulated: int = 5
     jobs: tuple[int, ...] = (10, 100, 1000, 2000)
     scale: int = 1000
