@@ -16,6 +16,7 @@ from threading import Barrier
 from types import MappingProxyType
 from typing import Any
 
+import anyio
 import pytest
 
 from meigen_mcp import rows
@@ -526,6 +527,61 @@ def test_amounts_are_added_as_whole_numbers(amount: Decimal | None, thousandths:
     """In thousandths of a credit, up to what SQLite can add."""
     job = Generation(**{name: getattr(EMPTY, name) for name in rows.FIELDS} | {"reserved": amount})
     assert rows.millicredits(job) == thousandths
+
+
+def test_a_save_keeps_all_that_may_change_and_nothing_else(folder: Path) -> None:
+    """What was asked for stays as it was added; what calls write at any time stays as they did."""
+    asked = ("tool", "prompt", "arguments", "body", "quote", "created_at", "reserved", "made_from")
+    calls = ("request_id", "account", "watched_until", "answered", "abandoned", "adopted")
+    stays = {name: getattr(EMPTY, name) for name in (*asked, *calls)}
+    with opened(folder) as database:
+        ledger = Ledger(database)
+        added = ledger.add(EMPTY, None, adoptable=True)
+        saved = ledger.save(replace(FULL, request_id=added.request_id, account=added.account))
+        found = ledger.get(added.account, added.request_id)
+    changed = replace(FULL, **stays | {"owner": added.owner})
+    assert (found, saved.version) == (replace(changed, version=2), 2)
+
+
+async def test_a_change_by_another_process_ends_the_waiting(folder: Path) -> None:
+    """It is read again as soon as it is noticed, and not only when the time is over."""
+    with opened(folder) as first, opened(folder) as second:
+        mine, other = Ledger(first), Ledger(second)
+        job = mine.add(EMPTY, None, adoptable=True)
+        mine.notice()
+        ended: list[Generation] = []
+
+        async def waits() -> None:
+            ended.append(await mine.wait(job, lambda j: j.terminal, until=float("inf")))
+
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                group.start_soon(waits)
+                await anyio.wait_all_tasks_blocked()
+                job = mine.save(replace(job, status="submitting"))
+                await anyio.wait_all_tasks_blocked()
+                done = other.save(replace(job, status="completed"))
+                mine.notice()
+        assert ended == [done]
+
+
+async def test_whoever_waits_looks_once_for_each_change(folder: Path) -> None:
+    """And sleeps in between."""
+    with opened(folder) as database:
+        ledger = Ledger(database)
+        job = ledger.add(EMPTY, None, adoptable=True)
+        seen: list[str] = []
+
+        def done(job: Generation) -> bool:
+            seen.append(job.status)
+            return job.terminal
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ledger.wait, job, done, float("inf"))
+            for status in ("submitting", "processing", "completed"):
+                await anyio.wait_all_tasks_blocked()
+                job = ledger.save(replace(job, status=status))
+        assert seen == ["queued", "submitting", "processing", "completed"]
 
 
 @pytest.mark.parametrize("version", range(1, FORMAT))
