@@ -145,7 +145,7 @@ class Budget:
         """Return the draft with the quote that counts for a limit, and what that quote is for."""
         today = self.catalogue.today()
         settled = pricing.settle(model, draft.arguments, today)
-        if settled == draft.arguments:  # and so are quoted already
+        if settled == draft.arguments:  # then it is quoted already
             return draft, settled
         return replace(draft, quote=pricing.quote(model, settled, today)), settled
 

@@ -1,29 +1,26 @@
 """Saving results, making previews of them, and reading both back.
 
-A file is written whole or not at all, and never over another one. What it is is told by its first
-bytes, not by its name.
+What a file is is told by its first bytes, not by its name.
 """
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import anyio
 import anyio.to_thread
 
-from meigen_mcp import previews, provenance
+from meigen_mcp import drafts, previews, provenance
 from meigen_mcp.api import Api
 from meigen_mcp.catalogue import MediaType
 from meigen_mcp.errors import ApiError, NotSaved, TooLarge, UnreadableReply
 from meigen_mcp.generation import Generation
-from meigen_mcp.system import private_file, private_folder
 
 LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
 SECONDS: dict[MediaType, float] = {"image": 60.0, "video": 180.0}
@@ -112,7 +109,7 @@ class Media:
         if self.folder is None:
             return None
         try:
-            with _draft(self.folder):
+            with drafts.new(self.folder):
                 pass
         except OSError:
             return (
@@ -133,7 +130,7 @@ class Media:
         if self.folder is None:
             raise NotSaved("Saving is turned off (MEIGEN_OUTPUT_DIR is off).")
         try:
-            with _draft(self.folder) as draft:
+            with drafts.new(self.folder) as draft:
                 suffix = await self._download(job, index, draft)
                 return await anyio.to_thread.run_sync(_publish, draft, job, index, suffix)
         except OSError:
@@ -218,22 +215,24 @@ class Media:
         clip, folder = job.media_type == "video", self._previews
         if folder is None or not job.media_urls or (clip and not previews.video_extra()):
             return None
-        with suppress(OSError), ExitStack() as drafts:
+        with suppress(OSError), ExitStack() as downloaded:
             async with self._rendering:
                 count = 1 if clip else len(job.media_urls)
-                paths = [await self._at_hand(job, index, folder, drafts) for index in range(count)]
+                paths = [
+                    await self._at_hand(job, index, folder, downloaded) for index in range(count)
+                ]
                 data = await _rendered(job.media_type, paths) if any(paths) else b""
             if sniff(data[:16]) is not None:
                 return await anyio.to_thread.run_sync(_replace, folder / job.request_id, data)
         return None
 
     async def _at_hand(
-        self, job: Generation, index: int, folder: Path, drafts: ExitStack
+        self, job: Generation, index: int, folder: Path, downloaded: ExitStack
     ) -> Path | None:
         """Return the saved file, or else a draft with the medium; None if it cannot be had."""
         if (saved := _saved(job, index)) is not None:
             return saved
-        draft = drafts.enter_context(_draft(folder, private=True))
+        draft = downloaded.enter_context(drafts.new(folder, private=True))
         try:
             await self._download(job, index, draft)
         except ApiError:
@@ -256,10 +255,10 @@ class Media:
         now = time.time()
         for folder in (self.folder, self._previews):
             if folder is not None:
-                _remove(folder, ".meigen-*.part", now - DRAFT_SECONDS)
+                drafts.remove(folder, drafts.UNFINISHED, now - DRAFT_SECONDS)
         if self._previews is not None:
             for pattern in ("*.webp", "*.jpg"):
-                _remove(self._previews, pattern, now - PREVIEW_SECONDS)
+                drafts.remove(self._previews, pattern, now - PREVIEW_SECONDS)
 
 
 # --- names and files ----------------------------------------------------------------------------
@@ -272,98 +271,17 @@ def _saved(job: Generation, index: int) -> Path | None:
     return Path(name) if name is not None and os.path.isfile(name) else None  # noqa: PTH113
 
 
-@contextmanager
-def _draft(folder: Path, *, private: bool = False) -> Iterator[Path]:
-    """Give a new empty file with a name of its own, and remove that name at the end."""
-    draft = folder / f".meigen-{uuid4().hex}.part"
-    if private:
-        private_folder(folder)
-        private_file(draft)
-    else:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.touch(exist_ok=False)
-    try:
-        yield draft
-    finally:
-        with suppress(OSError):  # Windows keeps what a cancelled write still has open; see sweep
-            draft.unlink()
-
-
 def _publish(draft: Path, job: Generation, index: int, suffix: str) -> Path:
     """Give a whole medium its name, with what is known about it in it or beside it."""
     known, stem = provenance.facts(job, index), provenance.stem(job)
     if suffix == ".png":
         # On a full disk the medium itself, which is there already, is worth more than its text.
-        with suppress(OSError), _draft(draft.parent) as copy:
+        with suppress(OSError), drafts.new(draft.parent) as copy:
             with draft.open("rb") as source, copy.open("wb") as target:
                 inscribed = provenance.inscribe(source, target, known)
             if inscribed:
-                return _keep(copy, stem, suffix)
-    return _keep(draft, stem, suffix, provenance.sidecar(known))
-
-
-def _keep(draft: Path, stem: str, suffix: str, sidecar: bytes | None = None) -> Path:
-    """Give a draft the first number of which neither its name nor that of a sidecar is taken.
-
-    The sidecar comes first: whoever sees the medium sees it too. One that cannot be written is
-    done without.
-    """
-    _flush(draft)
-    number = 0
-    while True:
-        number += 1
-        target = draft.with_name(f"{stem}_{number}{suffix}")
-        beside = target.with_suffix(".json")
-        if os.path.lexists(target) or os.path.lexists(beside):
-            continue
-        with ExitStack() as undo:
-            if sidecar is not None:
-                with suppress(OSError):
-                    if not _written(beside, sidecar):
-                        continue
-                    undo.callback(beside.unlink, missing_ok=True)
-            if _named(draft, target):
-                undo.pop_all()
-                return target
-
-
-def _written(target: Path, data: bytes) -> bool:
-    """Write a file whole; False for a name that is taken."""
-    with _draft(target.parent) as draft:
-        draft.write_bytes(data)
-        _flush(draft)
-        return _named(draft, target)
-
-
-def _flush(draft: Path) -> None:
-    """Bring a draft to the disk, or a power cut could leave its name without its content."""
-    with draft.open("rb+") as file:
-        os.fsync(file.fileno())
-
-
-def _named(draft: Path, target: Path) -> bool:
-    """Give a draft a name, in one step; False for a name that is taken, which stays as it is."""
-    try:
-        os.link(draft, target)
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links
-        return _moved(draft, target)
-    return True
-
-
-def _moved(draft: Path, target: Path) -> bool:
-    """Take a name that is free, then put the draft there in one step."""
-    try:
-        target.touch(exist_ok=False)
-    except FileExistsError:
-        return False
-    try:
-        draft.replace(target)
-    except OSError:
-        target.unlink(missing_ok=True)
-        raise
-    return True
+                return drafts.keep(copy, stem, suffix)
+    return drafts.keep(draft, stem, suffix, provenance.sidecar(known))
 
 
 async def _rendered(medium: MediaType, paths: Sequence[Path | None]) -> bytes:
@@ -385,7 +303,7 @@ async def _rendered(medium: MediaType, paths: Sequence[Path | None]) -> bytes:
 def _replace(target: Path, data: bytes) -> str:
     """Write a preview, in place of one that was made before."""
     target = target.with_suffix(sniff(data[:16]) or "")
-    with _draft(target.parent, private=True) as draft:
+    with drafts.new(target.parent, private=True) as draft:
         draft.write_bytes(data)
         draft.replace(target)
     return str(target)
@@ -398,13 +316,6 @@ def _preview_at(path: Path) -> Medium | None:
             suffix = sniff(data[:16])
             return Medium(data, _TYPES[suffix]) if suffix else None
     return None
-
-
-def _remove(folder: Path, pattern: str, before: float) -> None:
-    for path in folder.glob(pattern):
-        with suppress(OSError):  # gone already, or not ours
-            if path.lstat().st_mtime < before:
-                path.unlink()
 
 
 __all__ = ["LARGEST_RESOURCE", "Media", "Medium", "NotSaved", "TooLarge", "mime_of", "sniff"]
