@@ -173,7 +173,7 @@ def models(*, model_id: str | None, as_json: bool) -> None:
         guess = catalogue.guess(model_id)
         hint = f"; did you mean {guess.id}?" if guess else ""
         raise click.ClickException(f"there is no model {model_id}{hint}")
-    details = model_views.model_details(model, catalogue)
+    details = model_views.model_details(model, catalogue, settings.load().accepts)
     click.echo(json.dumps(details, indent=2, ensure_ascii=False))
 
 
@@ -226,7 +226,13 @@ def jobs(*, name: str | None, fetch: bool, settle: str | None, limit: int) -> No
         ]
     ),
 )
-@click.option("--scope", type=click.Choice(["user", "project"]), default="user", show_default=True)
+@click.option(
+    "--scope",
+    type=click.Choice(["user", "project"]),
+    default="user",
+    show_default=True,
+    help="For you everywhere, or for the project in this folder.",
+)
 @click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no key, no credits.")
 @click.option(
     "--token-file",
@@ -301,6 +307,7 @@ def install(
         raise click.ClickException(str(problem)) from None
     if remove and kept.is_file():
         click.echo(f"The token stays in {kept}; delete it when no client needs it.")
+    raise SystemExit(1 if change.by_hand else 0)  # by hand it is not done yet
 
 
 def _asked_for_token() -> str:

@@ -320,8 +320,9 @@ def _summary(example: Example, fields: Mapping[str, Any]) -> str:
         )
     error = fields.get("error")
     if "creditsUsed" in fields:
-        refunded = " and refunded" if error and error["charged"] == "refunded" else ""
-        facts.append(f"{fields['creditsUsed']} credits charged{refunded}")
+        refunded = error is not None and error["charged"] == "refunded"
+        used = f"{fields['creditsUsed']} credits charged"
+        facts.append("its credits charged and refunded" if refunded else used)
     elif error:
         facts.append({"no": "nothing charged"}.get(error["charged"], "charge not known"))
     if "purchased" in fields.get("credits", {}):

@@ -19,6 +19,7 @@ from meigen_mcp.clients import Found, Machine
 from meigen_mcp.database import Database
 from meigen_mcp.generation import Balance
 from meigen_mcp.ledger import Ledger
+from meigen_mcp.live_catalogue import LiveCatalogue
 from meigen_mcp.media import Media
 from meigen_mcp.settings import Settings
 
@@ -74,6 +75,7 @@ async def examine(
     findings += _network(merged)
     findings += [] if on_sandbox else await _reachable(loaded, api)
     findings += _ledger(loaded, now())
+    findings += _models(loaded, api)
     findings.append(_output(loaded, api))
     findings += _references(loaded)
     findings.append(_frames())
@@ -208,6 +210,25 @@ def _ledger(loaded: Settings, now: float) -> Iterator[Finding]:
         yield Finding("ledger", says, fix or "Run `meigen-mcp doctor --reset-ledger`.")
     finally:
         database.close()
+
+
+def _models(loaded: Settings, make: MakeApi) -> Iterator[Finding]:
+    """Name what MEIGEN_MODELS allows although it does not exist, as far as is known."""
+    database = Database(loaded.data_dir)
+    every = replace(loaded, models=())
+    catalogue = LiveCatalogue(every, Ledger(database), lambda: make(loaded))
+    if (loaded.data_dir / "ledger.sqlite3").exists():
+        catalogue.load()
+        database.close()
+    for name in loaded.models:
+        if catalogue.current.find(name) is None:
+            guess = catalogue.current.guess(name)
+            hint = f"did you mean {guess.id}? " if guess else ""
+            yield Finding(
+                "models",
+                f"MEIGEN_MODELS names {name}, which is no known model",
+                f"{hint[:1].upper()}{hint[1:]}`meigen-mcp models` shows all.",
+            )
 
 
 def _balance(balance: Balance, at: float, now: float) -> str:

@@ -124,7 +124,10 @@ class OverCap(Refusal):
     """The quote is above a limit on spending, or no quote could be made while a limit is set."""
 
     code = "over_cap"
-    next = "Offer the person cheaper settings; only the person can raise a MEIGEN_MAX_* limit."
+    next = (
+        "Offer the person cheaper settings, or ask for a higher maxCredits if that refused it; only"
+        " the person can raise a MEIGEN_MAX_* limit."
+    )
 
 
 class Declined(Refusal):

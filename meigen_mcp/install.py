@@ -255,8 +255,10 @@ def plan(on: Target, wanted: Launch | None, tools: Tools | None = None) -> Chang
     client, where = on.client, f"{on.client.title} ({on.path})"
     entry = None if wanted is None else on.merged(wanted)
     if _bare(entry) == _bare(on.entry):
-        there = "has no such server" if entry is None else "starts this server already"
-        return Change(on, wanted, f"{where} {there}; nothing to do.", text=on.text)
+        there = "has no such server; nothing to do."
+        if entry is not None:
+            there = "starts this server already; nothing to do (for another token: --new-token)."
+        return Change(on, wanted, f"{where} {there}", text=on.text)
     done = "no longer starts this server" if entry is None else "starts this server now"
     about = f"{where} {done}."
     program = _usable(client.program, tools or Tools())
@@ -269,6 +271,8 @@ def plan(on: Target, wanted: Launch | None, tools: Tools | None = None) -> Chang
             return Change(on, wanted, about, text=config_text.put(on.text, on.keys, entry))
         text = config_text.drop(on.text, on.keys)
         return Change(on, wanted, about, text=None if text.strip() == "{}" else text)
+    if (appended := _appended(on, entry)) is not None:
+        return Change(on, wanted, about, text=appended)
     what = "has comments" if client.form == "json" else "is TOML"
     hand = f"{on.path} {what} and is left to you. "
     if entry is None:
@@ -276,6 +280,20 @@ def plan(on: Target, wanted: Launch | None, tools: Tools | None = None) -> Chang
     else:
         hand += f"Add to it, or replace what stands there:\n\n{client.snippet(on.name, entry)}"
     return Change(on, wanted, about, by_hand=_SECRET.sub("***", hand))
+
+
+def _appended(on: Target, entry: Mapping[str, Any] | None) -> str | None:
+    """Return a TOML text with a new entry at its end, if it then says that and nothing else."""
+    if on.client.form != "toml" or on.entry is not None or entry is None:
+        return None
+    gap = "" if not on.text.strip() else "\n" if on.text.endswith("\n") else "\n\n"
+    text = f"{on.text}{gap}{on.client.snippet(on.name, entry)}\n"
+    before = on.client.servers(on.client.read(on.text))
+    try:
+        after = on.client.servers(on.client.read(text))
+    except ValueError:  # its servers stand in one line
+        return None
+    return text if after == {**before, on.name: entry} else None
 
 
 def _usable(name: str | None, tools: Tools) -> str | None:

@@ -89,6 +89,8 @@ def prices(model: Model) -> list[str]:
             figures = [_figure(where, amount) for where, amount in new.items()]
             if figures:
                 lines.append(f"{about}{', '.join(figures)} per {unit}")
+    if [*seen] == ["s with reference video"]:
+        lines.append("not known without one")
     return lines
 
 

@@ -72,6 +72,7 @@ class Poller:
         jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
     ) -> None:
         self._ledger = ledger
+        self._agenda = ledger.agenda
         self._api = api
         self._media = media
         self._account = account
@@ -117,8 +118,11 @@ class Poller:
             return self._pause(self._rests_until)
         if now >= self._next_take_over:
             self._next_take_over = now + TAKE_OVER_EVERY
-            self._ledger.take_over(self._account, now)
-        due_at = self._ledger.next_due(self._account)
+            self._agenda.take_over(self._account, now)
+            # Those of a token that is no longer used would hold their reservation.
+            for job in self._agenda.unsent(now - generation.SUBMIT_WITHIN):
+                self._save(generation.expired(job, now))
+        due_at = self._agenda.next_due(self._account)
         if due_at is None or due_at > now:
             return self._pause(due_at)
         busy, left = Counter(self._busy.values()), False
@@ -126,12 +130,12 @@ class Poller:
             room = min(at_once - busy[kind], most)
             if room <= 0:
                 continue
-            due = self._ledger.due(self._account, now, statuses, self._busy, room)
+            due = self._agenda.due(self._account, now, statuses, self._busy, room)
             for job in due:
                 self._busy[job.request_id] = kind
                 group.start_soon(self._act, job)
             left = left or len(due) == most
-        return 0.0 if left else self._pause(self._ledger.next_due(self._account, now))
+        return 0.0 if left else self._pause(self._agenda.next_due(self._account, now))
 
     def _pause(self, due_at: float | None) -> float:
         return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))

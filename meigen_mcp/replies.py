@@ -211,7 +211,8 @@ _SENTENCES: Mapping[type[errors.ApiError], str] = MappingProxyType(
 
 
 def _sentence(kind: type[errors.ApiError], text: str, said: Mapping[str, Any], status: int) -> str:
-    words = f": {text.rstrip('.')}" if text else f" (HTTP {status})"
+    text = text.replace("No credits were charged.", "").rstrip(". ")  # we say it ourselves
+    words = f": {text}" if text else f" (HTTP {status})"
     need, have = _number(said.get("required")), _number(said.get("available"))
     known = need is not None and have is not None
     figures = f" ({need:f} needed, {have:f} there)" if known else ""

@@ -36,9 +36,9 @@ INSTRUCTIONS = (
     " and prices; dryRun gives a quote. generate_image waits for the result; generate_video answers"
     " at once: then call check_status, which waits, instead of generating again. An answer with"
     " status processing, submitting or queued is a running job, never a failure: do not repeat the"
-    " call. needs_approval: ask the person, then repeat the same call with the given requestId and"
-    " maxCredits. Follow `next` in every answer. Show the person the URLs and saved files."
-    " To use an earlier result as a reference, pass its meigen://generations/{id}/media/{n}."
+    " call, unless its error says so. needs_approval: ask the person, then repeat the same call"
+    " with the given requestId and maxCredits. Follow `next` in every answer. Show the person the"
+    " URLs and saved files. To use an earlier result as a reference, pass its meigen://generations/{id}/media/{n}."
 )
 
 

@@ -49,6 +49,7 @@ class Outcome:
         place: how many generations are sent before a queued one.
         starts_at: when a queued one is sent, as far as can be told.
         adopted: a repeated call was given the generation of an interrupted one.
+        repeated: its request id stood for this generation already.
         uploaded: how many local references were uploaded for it.
         preview: the path of a small picture of the result, whoever may be told of paths.
         objection: why the call of a dry run would be refused.
@@ -62,6 +63,7 @@ class Outcome:
     place: int = 0
     starts_at: float | None = None
     adopted: bool = False
+    repeated: bool = False
     uploaded: int = 0
     preview: str | None = None
     objection: errors.OverCap | None = None
@@ -141,7 +143,8 @@ class Service:
         if named is not None:
             known = self._known(draft, named)
             if known is not None:
-                return await self._joined(known, wait, started, person)
+                result = await self._joined(known, wait, started, person)
+                return replace(result, repeated=not known.parked)
             draft = replace(draft, request_id=named.lower())
         else:
             repeated = self.ledger.repeated(draft)
@@ -275,7 +278,7 @@ class Service:
         soon = min((job.finished_at or 0) + SAVING, until)
         if self.settings.output_dir is not None:
             job = await self._until(job, lambda j: j.next_look is None or all(j.files), soon)
-        ahead = self.ledger.unfinished_before(job, self.clock())
+        ahead = self.ledger.agenda.unfinished_before(job, self.clock())
         if job.next_look is None or ahead > MOST_PREVIEWS_AHEAD:
             return job
         return await self._until(job, lambda j: j.next_look is None, soon)

@@ -51,15 +51,21 @@ def generation(job: Generation, now: float) -> Structure:
             "aspectRatio": job.aspect_ratio,
             "settings": _settings(job) or None,
             "madeFrom": list(job.made_from) or None,
-            "creditsUsed": credits_json(job.credits_used),
+            "creditsUsed": credits_json(_used(job)),
             "quote": _quote(job.quote),
-            "credits": _balance(job.balance),
+            # After a refund it is no longer what it was told to be.
+            "credits": None if job.credits_status == "refunded" else _balance(job.balance),
             "createdAt": _time(job.created_at),
             "elapsedSeconds": round((job.finished_at or now) - job.created_at, 1),
             "expectedSeconds": round(job.expected_seconds, 1),
             "error": _fault(job.error),
         }
     )
+
+
+def _used(job: Generation) -> Decimal | None:
+    """Return what it cost in the end."""
+    return Decimal(0) if job.credits_status == "refunded" else job.credits_used
 
 
 def _settings(job: Generation) -> Structure:
@@ -111,9 +117,7 @@ def _next(result: Outcome, now: float) -> str:
     job = result.job
     match result.status:
         case "completed":
-            what = "URL" if len(job.media_urls) == 1 else f"{len(job.media_urls)} URLs"
-            saved = " and the saved file" if any(job.files) else ""
-            words = f"Give the person the {what}{saved}."
+            words = f"Give the person the {_results(job)}."
         case "processing" if job.unobserved:
             words = (
                 "Tell the person that MeiGen no longer observes it: neither failed nor refunded is"
@@ -136,12 +140,28 @@ def _next(result: Outcome, now: float) -> str:
             words = _after_dry_run(result.objection)
         case _:
             words = job.error.next if job.error else "Call check_status again later."
+    return _first(result) + words
+
+
+def _first(result: Outcome) -> str:
+    """Say what is special about an answer."""
+    words = ""
     if result.uploaded:
         what = "a copy of the local file is" if result.uploaded == 1 else "copies of the files are"
-        words = f"Tell the person that {what} public at MeiGen's upload host for 24 hours. {words}"
+        words += f"Tell the person that {what} public at MeiGen's upload host for 24 hours. "
+    if result.repeated:
+        words += "This is what that requestId stands for; nothing was charged again. "
     if result.adopted:
-        words = f"This is the generation of your interrupted call, not a second one. {words}"
+        words += "This is the generation of your interrupted call, not a second one. "
     return words
+
+
+def _results(job: Generation) -> str:
+    files = sum(name is not None for name in job.files)
+    counts = ((len(job.media_urls), "URL"), (files, "saved file"))
+    return listed(
+        [word if count == 1 else f"{count} {word}s" for count, word in counts if count], "and the"
+    )
 
 
 def _after_dry_run(objection: MeigenError | None) -> str:
@@ -273,8 +293,10 @@ def _money_lines(structure: Structure) -> list[str]:
     if "creditsUsed" in structure:
         lines.append(f"used: {structure['creditsUsed']} credits")
     if "credits" in structure:
-        balance = ", ".join(f"{name} {value}" for name, value in structure["credits"].items())
-        lines.append(f"balance: {balance}")
+        known = structure["credits"]
+        parts = [f"{known[name]} {name}" for name in ("daily", "purchased") if name in known]
+        parts += ["unlimited"] if known.get("unlimited") else []
+        lines += [f"balance: {', '.join(parts)}"] if parts else []
     return lines
 
 
@@ -302,7 +324,7 @@ def listing(result: Listing) -> Structure:
                 "preview": job.preview,
                 "resourceUri": record_uri(job.name),
                 "madeFrom": list(job.made_from) or None,
-                "creditsUsed": credits_json(job.credits_used),
+                "creditsUsed": credits_json(_used(job)),
                 "createdAt": _time(job.created_at),
                 "error": _fault(job.error),
             }

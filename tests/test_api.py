@@ -177,8 +177,7 @@ EXPECTED: dict[str, Outcome] = {
     "refused-400-key": refused("idempotencyKey must be a UUID"),
     "refused-400-model": refused('Model "gpt-image-3" is invalid'),
     "refused-400-moderation": errors.ModerationRefused(
-        "MeiGen's content filter refused it: Your prompt was flagged by our safety policy. No"
-        f" credits were charged. {FREE}"
+        f"MeiGen's content filter refused it: Your prompt was flagged by our safety policy. {FREE}"
     ),
     "refused-400-not-json": refused("The body is not JSON"),
     "refused-400-ratio": refused(said("refused-400-ratio")),

@@ -13,7 +13,7 @@ PACKAGE = Path(meigen_mcp.__file__).parent
 ORDER = (
     "errors", "rules", "references", "forms", "catalogue", "listing", "arguments", "pricing",
     "generation", "prompts", "provenance", "settings", "system", "database", "rows", "notes",
-    "window", "uploads", "ledger", "replies", "api", "previews", "drafts", "media",
+    "window", "uploads", "agenda", "ledger", "replies", "api", "previews", "drafts", "media",
     "local_references", "sources", "live_catalogue", "budget", "poller", "service", "completions",
     "views", "model_views", "viewer", "tools", "caller", "live", "menu", "resources", "server",
     "app", "stdio", "http", "demo", "jobs", "config_text", "clients", "install", "doctor", "cli",

@@ -602,5 +602,5 @@ def test_a_ledger_of_an_older_format_is_kept_and_extended(version: int, folder: 
     with opened(folder) as database:
         ledger = Ledger(database)
         found = ledger.get(FULL.account, FULL.request_id)
-        assert ledger.due(FULL.account, 0.0, ("queued",), (), 1) == []
+        assert ledger.agenda.due(FULL.account, 0.0, ("queued",), (), 1) == []
     assert found == (replace(FULL, preview=None, made_from=()) if new else FULL)

@@ -83,7 +83,7 @@ def test_each_example_has_a_line_with_its_status(runs: dict[str, Run]) -> None:
         facts["continuation"],
     )
     assert facts["refusal"] == "nothing charged"
-    assert "2 credits charged and refunded" in facts["failure"]
+    assert "its credits charged and refunded" in facts["failure"]
 
 
 def test_the_text_tells_every_url_file_and_problem(runs: dict[str, Run]) -> None:

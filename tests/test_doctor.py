@@ -348,3 +348,10 @@ def test_the_command_resets_the_ledger_and_ends_with_0(desk: Desk) -> None:
     result = CliRunner().invoke(cli.main, ["doctor", "--reset-ledger", "--json"])
     assert result.exit_code == 0, result.output
     assert "is kept as" in json.loads(result.stdout)["findings"][0]["says"]
+
+
+async def test_a_model_that_is_allowed_but_unknown_is_named(desk: Desk) -> None:
+    """With the one that was probably meant; the live list of the last fetch counts."""
+    found = await desk.examine(MEIGEN_MODELS="z-image-turbo,z-image-turb")
+    assert found.says("models") == "MEIGEN_MODELS names z-image-turb, which is no known model"
+    assert found.fixes() == {"models": "Did you mean z-image-turbo? `meigen-mcp models` shows all."}

@@ -120,7 +120,7 @@ async def test_a_submission_that_keeps_failing_does_not_eat_the_rate_limit(
         on.wire.faults["submit"] = [AT_SUBMIT["500 before"]] * 1000
         start = on.clock.now
         outcome = await on.generate(modelId="nanobanana-2", wait=0)
-        while (on.ledger.next_due(on.service.account) or 0) < start + 60:
+        while (on.ledger.agenda.next_due(on.service.account) or 0) < start + 60:
             on.move(60)
             await on.poller.step()
         assert len(on.wire.posts()) == 5

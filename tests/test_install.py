@@ -260,18 +260,37 @@ def test_a_file_with_comments_is_left_to_the_person(client: Client, tmp_path: Pa
     assert client.launch(client.servers(snippet)["meigen"]) == SANDBOX
 
 
-def test_codex_without_its_own_program_gets_the_snippet(tmp_path: Path) -> None:
-    """TOML is never edited by us."""
+@pytest.mark.parametrize(
+    "before", ["", '# mine\n[mcp_servers.other]\ncommand = "x"\n', 'model = "x" # no newline']
+)
+def test_codex_without_its_own_program_gets_an_entry_at_the_end(
+    before: str, tmp_path: Path
+) -> None:
+    """TOML is never changed by us, only added to; what is there is left to the person."""
     on, client = machine(tmp_path), CLIENTS["codex"]
     path = written(client, on)
     path.parent.mkdir(parents=True)
-    path.write_text('[mcp_servers.other]\ncommand = "x"\n', encoding="utf-8")
+    path.write_text(before, encoding="utf-8")
+    install(client, on, REAL)
+    text = path.read_text(encoding="utf-8")
+    said = tomllib.loads(text)
+    assert client.launch(said["mcp_servers"].pop("meigen")) == REAL
+    assert (text.startswith(before), {"mcp_servers": {}, **tomllib.loads(before)}) == (True, said)
+    assert "nothing to do" in install(client, on, REAL)
+    assert "Delete the server meigen" in install(client, on, None)
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_servers_of_codex_in_one_line_are_left_to_the_person(tmp_path: Path) -> None:
+    """Nothing can be added to them at the end; what to add is said."""
+    on, client = machine(tmp_path), CLIENTS["codex"]
+    path = written(client, on)
+    path.parent.mkdir(parents=True)
+    path.write_text('mcp_servers = { other = { command = "x" } }\n', encoding="utf-8")
     said = install(client, on, REAL)
     snippet = tomllib.loads(said[said.index("[mcp_servers") :])
     assert client.launch(snippet["mcp_servers"]["meigen"]) == REAL
-    path.write_text(path.read_text(encoding="utf-8") + said[said.index("[mcp") :], encoding="utf-8")
-    assert "nothing to do" in install(client, on, REAL)
-    assert "Delete the server meigen" in install(client, on, None)
+    assert path.read_text(encoding="utf-8") == 'mcp_servers = { other = { command = "x" } }\n'
 
 
 class OwnProgram:

@@ -107,7 +107,7 @@ async def test_a_watched_one_is_looked_at_when_its_end_is_expected(tmp_path: Pat
         looks: list[float] = []
         on.ledger.watch(job.account, [job.request_id], start + 100, start)
         while len(looks) < 6:
-            on.clock.now = on.ledger.next_due(on.service.account) or 0.0
+            on.clock.now = on.ledger.agenda.next_due(on.service.account) or 0.0
             looks.append(on.clock.now - start)
             await on.poller.step()
     before = [3.0 * number for number in range(4) if 3 * number < job.expected_seconds]
@@ -206,7 +206,7 @@ async def test_a_look_that_taught_nothing_is_no_change(tmp_path: Path) -> None:
         job = (await on.generate(prompt="sandbox:stall", modelId="nanobanana-2", wait=0)).job
         versions = []
         for _ in range(3):
-            on.clock.now = on.ledger.next_due(on.service.account) or 0.0
+            on.clock.now = on.ledger.agenda.next_due(on.service.account) or 0.0
             await on.poller.step()
             versions.append(on.ledger.version())
         looks = [route for route, _ in on.wire.seen if route == "status"]

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from threading import Event, Timer
 from uuid import UUID
@@ -13,10 +14,11 @@ import httpx
 import pytest
 from over_http import ACCEPT, inside
 from starlette.types import Message
-from studio import studio
+from studio import ORIGIN, make_settings, studio
 from workbench import Workbench, workbench
 
 from meigen_mcp import http
+from meigen_mcp.app import on_sandbox
 from meigen_mcp.catalogue import Catalogue, shipped
 from meigen_mcp.database import Database
 from meigen_mcp.errors import LedgerUnavailable
@@ -69,7 +71,7 @@ async def _announced(on: Workbench) -> None:
 
 
 async def _looked_for_the_dead(on: Workbench) -> None:
-    on.ledger.take_over(on.service.account, on.clock.now + 3600)
+    on.ledger.agenda.take_over(on.service.account, on.clock.now + 3600)
 
 
 async def _asked_for_its_place(on: Workbench) -> None:
@@ -204,3 +206,21 @@ async def test_a_refusal_in_several_parts_is_cut_as_a_whole() -> None:
             "more_body": False,
         },
     ]
+
+
+async def test_a_new_sandbox_knows_nothing_of_what_was_spent_in_the_last(tmp_path: Path) -> None:
+    """It used to ask before the first video, since the last one's credits still counted."""
+    settings = make_settings(tmp_path)
+    async with workbench(tmp_path) as on:
+        made = (await on.generate(modelId="nanobanana-2", wait=0)).job
+
+    def spent() -> Decimal:
+        folder = on_sandbox(settings, ORIGIN).data_dir
+        with closing(Database(folder)) as database:
+            return Ledger(database).spent(0)
+
+    first = Ledger(Database(on_sandbox(settings, ORIGIN).data_dir))
+    first.add(made, None, adoptable=True)
+    while_it_runs = spent()
+    first.database.close()
+    assert (while_it_runs, spent()) == (made.amount, Decimal(0))

@@ -1,12 +1,13 @@
 """Repeated calls: requestId, adoption, and jobs that outlive their call and their process."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import anyio
 import pytest
-from workbench import Someone, Workbench, workbench
+from workbench import Someone, Workbench, answers, workbench
 
 from meigen_mcp import errors
 from meigen_mcp.generation import Generation
@@ -39,7 +40,7 @@ async def test_the_same_request_id_never_starts_a_second_job(tmp_path: Path) -> 
             requestId=name.upper(), modelId="nanobanana-2", wait=3, maxCredits=99
         )
         assert (again.job.generation_id, again.job.request_id) == (first.job.generation_id, name)
-        assert len(on.wire.posts()) == 1
+        assert (first.repeated, again.repeated, len(on.wire.posts())) == (False, True, 1)
 
 
 async def test_the_same_request_id_in_two_processes_is_one_job(tmp_path: Path) -> None:
@@ -182,4 +183,22 @@ async def test_another_account_sees_and_sends_nothing_of_the_first(tmp_path: Pat
             second.clock.now += 10
             await second.poller.step()
             assert second.service.listing(10).jobs == ()
+            assert second.wire.seen == []
+
+
+async def test_what_a_replaced_token_never_sent_holds_no_credits_for_ever(tmp_path: Path) -> None:
+    """After an hour it is too old to be sent, whoever is there to say so."""
+    other_token = "meigen_sk_" + "B" * 32
+    async with workbench(tmp_path) as first:
+        first.wire.faults["submit"] = [answers(401, body={"error": "Invalid API token"})]
+        parked = (await first.generate(modelId="nanobanana-2", wait=0)).job
+        since = parked.created_at - 1
+        async with workbench(tmp_path, beside=first, MEIGEN_API_TOKEN=other_token) as second:
+            held = second.ledger.spent(since)
+            second.clock.now = parked.created_at + 3601
+            await second.poller.step()
+            ended = first.ledger.get(parked.account, parked.request_id)
+            assert ended is not None
+            assert (held, second.ledger.spent(since)) == (parked.reserved, Decimal(0))
+            assert (ended.status, ended.error and ended.error.code) == ("failed", "expired")
             assert second.wire.seen == []

@@ -233,7 +233,7 @@ def test_the_models_fit_in_one_short_text(models: Catalogue) -> None:
             "seedance-2-0 (Seedance 2.0, video), ratios any W:H, resolutions 480p 720p 1080p,"
             " tiers fast pro (default fast), seconds 4-15 (default 5), adaptive with a reference,"
             " references 5, continues a referenceVideo, credits: 480p = 8, 720p = 14, 1080p = 14"
-            " per s with reference video, ~150 s",
+            " per s with reference video; not known without one, ~150 s",
         ),
         (
             "sandbox",

@@ -78,6 +78,51 @@ def test_an_adopted_generation_says_that_it_is_no_second_one() -> None:
     )
 
 
+def test_a_repeated_call_says_that_nothing_was_charged_again() -> None:
+    """Its answer is otherwise that of the first."""
+    said = views.outcome(Outcome(SENT, "processing", repeated=True), NOW)["next"]
+    assert said == (
+        "This is what that requestId stands for; nothing was charged again."
+        ' Call check_status with generationId "gen-1"; it waits for the result.'
+    )
+
+
+def test_what_was_refunded_cost_nothing_and_its_balance_is_not_told() -> None:
+    """The API told the balance before it gave the credits back."""
+    charged = replace(SENT, credits_used=Decimal(5), balance=g.Balance(Decimal(0), Decimal(995)))
+    refunded = replace(charged, credits_status="refunded")
+    told = [views.outcome(Outcome(job, "processing"), NOW) for job in (charged, refunded)]
+    assert [(one["creditsUsed"], one.get("credits")) for one in told] == [
+        (5, {"daily": 0, "purchased": 995}),
+        (0, None),
+    ]
+    lines = [line for one in told for line in views.text(one).splitlines()]
+    assert [line for line in lines if line.startswith(("used", "balance"))] == [
+        "used: 5 credits",
+        "balance: 0 daily, 995 purchased",
+        "used: 0 credits",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("urls", "files", "said"),
+    [
+        (1, 0, "Give the person the URL."),
+        (1, 1, "Give the person the URL and the saved file."),
+        (4, 3, "Give the person the 4 URLs and the 3 saved files."),
+    ],
+)
+def test_what_is_given_to_the_person_is_counted(urls: int, files: int, said: str) -> None:
+    """A medium that could not be saved is there by its URL."""
+    job = replace(
+        SENT,
+        status="completed",
+        media_urls=tuple(f"https://x/{n}.png" for n in range(urls)),
+        files=tuple(f"/x/{n}.png" if n < files else None for n in range(urls)),
+    )
+    assert views.outcome(Outcome(job, "completed"), NOW)["next"] == said
+
+
 @pytest.mark.parametrize(
     ("job", "status", "flagged"),
     [

@@ -143,7 +143,7 @@ class Workbench:
 
     def move(self, most: float = 1.0) -> None:
         """Move the clock to what is due next, a second at the most."""
-        due = self.ledger.next_due(self.service.account)
+        due = self.ledger.agenda.next_due(self.service.account)
         self.clock.now += most if due is None else min(most, max(0.0, due - self.clock.now))
 
     async def settle(self, job: Generation, seconds: float = 3600.0) -> Generation:

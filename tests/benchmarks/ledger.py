@@ -119,8 +119,8 @@ async def run(size: Size) -> Part:
             ),
             _compared(
                 "claim of due jobs",
-                lambda: full.due(account, time.time(), ("processing",), (), 16),
-                lambda: empty.due(same, time.time(), ("processing",), (), 16),
+                lambda: full.agenda.due(account, time.time(), ("processing",), (), 16),
+                lambda: empty.agenda.due(same, time.time(), ("processing",), (), 16),
                 size,
             ),
         ]
