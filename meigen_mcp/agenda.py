@@ -68,16 +68,6 @@ class Agenda:
             ).fetchone()
         return int(count)
 
-    def unsent(self, before: float) -> list[Generation]:
-        """Return the intents of every account that were made before a time and never sent."""
-        with self._database.reading() as db:
-            rows = db.execute(
-                "SELECT * FROM generations INDEXED BY by_due WHERE next_look IS NOT NULL"
-                " AND status = 'queued' AND created_at < ?",
-                (before,),
-            ).fetchall()
-        return [generation(row) for row in rows]
-
     def take_over(self, account: str, now: float) -> int:
         """Become the owner of the generations of dead processes; return how many there were.
 

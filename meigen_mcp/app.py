@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -163,18 +164,15 @@ SANDBOX_TOKEN = "meigen_sk_" + "sandbox0" * 4
 def on_sandbox(settings: Settings, origin: str) -> Settings:
     """Return settings that use a new sandbox, with folders of their own.
 
-    What earlier ones made is unknown to it, and their spending is no one's: their ledger is put
-    aside, unless another server still uses it.
+    What earlier ones made is unknown to it, and what was spent there is spent nowhere: so its
+    ledger is new as well, and goes with the system's other temporary files.
     """
-    data_dir = settings.data_dir / "sandbox"
-    with suppress(LedgerUnavailable):
-        Database(data_dir).set_aside("ledger-before.sqlite3")
     return replace(
         settings,
         token=SANDBOX_TOKEN,
         base_url=origin,
         upload_url=origin,
-        data_dir=data_dir,
+        data_dir=Path(tempfile.mkdtemp(prefix="meigen-sandbox-")),
         output_dir=settings.output_dir and settings.output_dir / "sandbox",
         poll_interval=min(settings.poll_interval, 0.5),
     )

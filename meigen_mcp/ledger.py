@@ -19,7 +19,7 @@ from meigen_mcp import window
 from meigen_mcp.agenda import ADOPTABLE_FOR, Agenda
 from meigen_mcp.database import Database
 from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.generation import Balance, Generation, fingerprint
+from meigen_mcp.generation import Balance, Generation, expired, fingerprint
 from meigen_mcp.notes import Notes
 from meigen_mcp.rows import FIELDS, SAVED, generation, millicredits, write
 
@@ -68,7 +68,7 @@ class Ledger:
         self._seen: tuple[int, int] | None = None  # SQLite's data_version, our version clock
         self._changed = anyio.Event()
         # Only those who wait hold on to it.
-        self._waiting: WeakValueDictionary[str, _Waiter] = WeakValueDictionary()
+        self._waiting: WeakValueDictionary[tuple[str, str], _Waiter] = WeakValueDictionary()
         self.work = anyio.Event()
 
     # --- generations ----------------------------------------------------------------------------
@@ -104,13 +104,29 @@ class Ledger:
         return job
 
     def save(self, job: Generation, *, durable: bool = True) -> Generation:
-        """Commit a changed record, apart from what calls write at any time."""
+        """Commit a changed record, apart from what never changes and what calls write any time."""
         with self.database.writing(durable=durable) as db:
-            job = replace(job, version=_tick(db))
-            values = (write(getattr(job, name)) for name in SAVED)
-            db.execute(_SAVE, [*values, millicredits(job), job.account, job.request_id])
+            job = _saved(db, job)
         self._tell(job)
         return job
+
+    def expire(self, before: float, now: float) -> None:
+        """End the intents of every account that were made before a time and never sent.
+
+        Those of a token that is no longer used would hold their reservation.
+        """
+        unsent = (
+            "SELECT * FROM generations INDEXED BY by_due WHERE next_look IS NOT NULL"
+            " AND status = 'queued' AND created_at < ?"
+        )
+        with self.database.reading() as db:
+            if db.execute(f"{unsent} LIMIT 1", (before,)).fetchone() is None:
+                return
+        with self.database.writing() as db:  # read again: another process may just have sent one
+            rows = db.execute(unsent, (before,)).fetchall()
+            ended = [_saved(db, expired(generation(row), now)) for row in rows]
+        for job in ended:
+            self._tell(job)
 
     def look_again(self, job: Generation, at: float | None) -> None:
         """Note when to look next after a look that taught nothing; that is no change to tell."""
@@ -271,7 +287,7 @@ class Ledger:
     def _tell(self, job: Generation) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-        if (waiter := self._waiting.get(job.request_id)) is not None:
+        if (waiter := self._waiting.get((job.account, job.request_id))) is not None:
             waiter.wake(job)
 
     def notice(self) -> None:
@@ -283,15 +299,15 @@ class Ledger:
             seen = (written, self._version(db))
             since = seen[1] if self._seen is None else self._seen[1]
             rows = db.execute(
-                "SELECT request_id FROM generations WHERE version > ?", (since,)
+                "SELECT account, request_id FROM generations WHERE version > ?", (since,)
             ).fetchall()
         if self._seen is None:
             self.wake_waiting()
         self._seen = seen
         self._changed.set()
         self._changed = anyio.Event()
-        for (name,) in rows:
-            if (waiter := self._waiting.get(name)) is not None:
+        for row in rows:
+            if (waiter := self._waiting.get(tuple(row))) is not None:
                 waiter.wake(None)
 
     async def wait(
@@ -302,7 +318,7 @@ class Ledger:
         clock: Callable[[], float] = time.time,
     ) -> Generation:
         """Return a record that was just read as soon as it is done, at the latest at a time."""
-        waiter = self._waiting.setdefault(job.request_id, _Waiter())
+        waiter = self._waiting.setdefault((job.account, job.request_id), _Waiter())
         while not done(job) and (left := until - clock()) > 0:
             changed, told = waiter.changed, None
             with anyio.move_on_after(left):
@@ -353,6 +369,13 @@ class Ledger:
 
     def _data_version(self, db: sqlite3.Connection) -> int:
         return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+
+def _saved(db: sqlite3.Connection, job: Generation) -> Generation:
+    job = replace(job, version=_tick(db))
+    values = (write(getattr(job, name)) for name in SAVED)
+    db.execute(_SAVE, [*values, millicredits(job), job.account, job.request_id])
+    return job
 
 
 def _tick(db: sqlite3.Connection) -> int:

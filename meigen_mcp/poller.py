@@ -119,9 +119,7 @@ class Poller:
         if now >= self._next_take_over:
             self._next_take_over = now + TAKE_OVER_EVERY
             self._agenda.take_over(self._account, now)
-            # Those of a token that is no longer used would hold their reservation.
-            for job in self._agenda.unsent(now - generation.SUBMIT_WITHIN):
-                self._save(generation.expired(job, now))
+            self._ledger.expire(now - generation.SUBMIT_WITHIN, now)
         due_at = self._agenda.next_due(self._account)
         if due_at is None or due_at > now:
             return self._pause(due_at)

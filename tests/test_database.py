@@ -22,7 +22,7 @@ import pytest
 from meigen_mcp import rows
 from meigen_mcp.database import FORMAT, Database
 from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.generation import Balance, Fault, Generation
+from meigen_mcp.generation import Balance, Fault, Generation, posting
 from meigen_mcp.ledger import Ledger
 from meigen_mcp.pricing import Quote
 from meigen_mcp.system import Lock
@@ -541,6 +541,35 @@ def test_a_save_keeps_all_that_may_change_and_nothing_else(folder: Path) -> None
         found = ledger.get(added.account, added.request_id)
     changed = replace(FULL, **stays | {"owner": added.owner})
     assert (found, saved.version) == (replace(changed, version=2), 2)
+
+
+def test_an_intent_that_is_sent_at_the_last_moment_is_not_ended_as_unsent(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may send it between the look and the end."""
+    with opened(folder) as first, opened(folder) as second:
+        mine, other = Ledger(first), Ledger(second)
+        job = mine.add(replace(EMPTY, next_look=0.0), None, adoptable=True)
+        begin = second.writing
+
+        def just_after_a_post(**how: Any) -> Any:
+            mine.save(posting(job, 3600.0))
+            return begin(**how)
+
+        monkeypatch.setattr(second, "writing", just_after_a_post)
+        other.expire(1.0, 3601.0)
+        found = mine.get(job.account, job.request_id)
+    assert (found and found.status) == "submitting"
+
+
+def test_an_intent_that_was_ended_as_unsent_is_not_sent(folder: Path) -> None:
+    """Without its record on the disk nothing leaves."""
+    with opened(folder) as first, opened(folder) as second:
+        mine, other = Ledger(first), Ledger(second)
+        job = mine.add(replace(EMPTY, next_look=0.0), None, adoptable=True)
+        other.expire(1.0, 3601.0)
+        with pytest.raises(LedgerUnavailable):
+            mine.save(posting(job, 3600.0))
 
 
 async def test_a_change_by_another_process_ends_the_waiting(folder: Path) -> None:

@@ -202,3 +202,18 @@ async def test_what_a_replaced_token_never_sent_holds_no_credits_for_ever(tmp_pa
             assert (held, second.ledger.spent(since)) == (parked.reserved, Decimal(0))
             assert (ended.status, ended.error and ended.error.code) == ("failed", "expired")
             assert second.wire.seen == []
+
+
+async def test_a_call_hears_nothing_of_the_same_request_id_of_another_account(
+    tmp_path: Path,
+) -> None:
+    """It used to be answered with the end of the other one, while its own was being paid for."""
+    other_token, name = "meigen_sk_" + "B" * 32, str(uuid4())
+    async with workbench(tmp_path) as first:
+        first.wire.faults["submit"] = [answers(401, body={"error": "Invalid API token"})]
+        parked = (await first.generate(modelId="nanobanana-2", requestId=name, wait=0)).job
+        async with workbench(tmp_path, beside=first, MEIGEN_API_TOKEN=other_token) as second:
+            second.clock.now = parked.created_at + 3601
+            outcome = await second.generate(modelId="nanobanana-2", requestId=name, wait=0)
+            assert (outcome.status, outcome.job.account) == ("processing", second.service.account)
+            assert second.charged == outcome.job.credits_used
