@@ -105,8 +105,6 @@ class Budget:
         ceiling = _credits(max_credits)
         caps = (self.settings.max_per_generation, self.settings.max_per_day, ceiling)
         capped = any(cap is not None for cap in caps)
-        if not capped and self.settings.confirm_above is None:
-            return self._intent(draft, draft.arguments, draft.quote.credits)
         firm, settled = self._firm(draft, model)
         asked = self._must_ask(firm.quote)
         if not (asked or capped):

@@ -45,18 +45,14 @@ class Database:
 
     def secret(self) -> bytes:
         """Return the key under which account names are hashed."""
-        try:
+        with self._explained():
             private_folder(self.folder)
             return secret(self.folder / "account.key")
-        except OSError as error:
-            raise self._unavailable(error) from None
 
     def dead(self, owner: str) -> Lock | None:
         """Return the lock of another owner if its process is gone."""
-        try:
+        with self._explained():
             return Lock.take(self.folder / "owners" / f"{owner}.lock")
-        except OSError as error:
-            raise self._unavailable(error) from None
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
@@ -132,52 +128,54 @@ class Database:
             LedgerUnavailable: another process has it open, or it cannot be copied.
         """
         path = self.folder / "ledger.sqlite3"
-        locks: list[Lock | None] = []
-        try:
-            locks += [Lock.take(held) for held in (self.folder / "owners").glob("*.lock")]
-            if None in locks:
-                raise LedgerUnavailable(
-                    f"The ledger in {self._called} is open in another process. Quit the chat"
-                    " clients that use meigen-mcp, and call again."
-                )
-            parts = [part for part in ("", "-wal", "-shm") if Path(f"{path}{part}").exists()]
-            for part in parts:
-                copy = self.folder / f"{name}{part}"
-                private_file(copy)
-                shutil.copyfile(f"{path}{part}", copy)
-            for part in reversed(parts):
-                Path(f"{path}{part}").unlink()
-        except OSError as error:
-            raise self._unavailable(error) from None
-        finally:
-            for lock in locks:
-                if lock is not None:
-                    lock.release()
+        with self._explained():
+            locks = [Lock.take(held) for held in (self.folder / "owners").glob("*.lock")]
+            try:
+                if None in locks:
+                    raise LedgerUnavailable(
+                        f"The ledger in {self._called} is open in another process. Quit the chat"
+                        " clients that use meigen-mcp, and call again."
+                    )
+                parts = [part for part in ("", "-wal", "-shm") if Path(f"{path}{part}").exists()]
+                for part in parts:
+                    copy = self.folder / f"{name}{part}"
+                    private_file(copy)
+                    shutil.copyfile(f"{path}{part}", copy)
+                for part in reversed(parts):
+                    Path(f"{path}{part}").unlink()
+            finally:
+                for lock in locks:
+                    if lock is not None:
+                        lock.release()
         return self.folder / name
 
-    def _unavailable(self, error: sqlite3.DatabaseError | OSError) -> LedgerUnavailable:
-        """Say what went wrong below, with the folder and the fix."""
-        if isinstance(error, OSError):
-            return LedgerUnavailable(
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what goes wrong below into a sentence that names the folder and the fix."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            broken = getattr(error, "sqlite_errorname", "")
+            if broken.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+                fix = _DAMAGED
+            elif broken.startswith("SQLITE_BUSY"):
+                fix = "is kept busy by another process. Call again."
+            else:
+                fix = "cannot be written. Check that its disk has room and is not read-only."
+            raise LedgerUnavailable(
+                f"The ledger in {self._called} {fix} Nothing was sent or charged."
+            ) from None
+        except OSError:
+            raise LedgerUnavailable(
                 f"The data folder {self._called} cannot be used. Check that it may be written, or"
                 " set MEIGEN_DATA_DIR to another folder. Nothing was sent or charged."
-            )
-        broken = getattr(error, "sqlite_errorname", "")
-        if broken.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-            fix = _DAMAGED
-        elif broken.startswith("SQLITE_BUSY"):
-            fix = "is kept busy by another process. Call again."
-        else:
-            fix = "cannot be written. Check that its disk has room and is not read-only."
-        return LedgerUnavailable(f"The ledger in {self._called} {fix} Nothing was sent or charged.")
+            ) from None
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Give the connection for one query."""
-        try:
+        with self._explained():
             yield self._open()
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise self._unavailable(error) from None
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -187,7 +185,7 @@ class Database:
             durable: whether it is on the disk before this returns. If not, it outlives this
                 process, and is on the disk with the next that is.
         """
-        try:
+        with self._explained():
             db = self._open()
             if durable is not self._durable:
                 db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
@@ -200,8 +198,6 @@ class Database:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise self._unavailable(error) from None
 
 
 def _write_ahead(db: sqlite3.Connection) -> None:

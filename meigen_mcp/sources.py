@@ -166,7 +166,7 @@ class Sources:
         Raises:
             UploadFailed: a file could not be uploaded; nothing was generated or charged.
         """
-        urls, uploaded = await self._uploaded(given.files)
+        urls, uploaded = await self._uploaded(given.files) if given.files else ({}, 0)
         urls |= given.urls
         body = dict(sent)
         if "referenceImages" in body:
@@ -192,8 +192,6 @@ class Sources:
             urls[text] = url
 
         missing = [text for text, url in urls.items() if url is None]
-        if not missing:
-            return {text: url for text, url in urls.items() if url is not None}, 0
         with anyio.move_on_after(UPLOAD_SECONDS):
             async with anyio.create_task_group() as group:
                 for text in missing:
