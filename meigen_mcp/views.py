@@ -6,16 +6,15 @@ and the text is made from the structure.
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from meigen_mcp import advice
 from meigen_mcp import arguments as args
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import Balance, Fault, Generation, record_uri
 from meigen_mcp.media import mime_of
 from meigen_mcp.pricing import Quote
-from meigen_mcp.rules import listed
 from meigen_mcp.service import Listing, Outcome
 
 Structure = dict[str, Any]
@@ -55,7 +54,7 @@ def generation(job: Generation, now: float) -> Structure:
             "quote": _quote(job.quote),
             # After a refund it is no longer what it was told to be.
             "credits": None if job.credits_status == "refunded" else _balance(job.balance),
-            "createdAt": _time(job.created_at),
+            "createdAt": advice.time_of(job.created_at),
             "elapsedSeconds": round((job.finished_at or now) - job.created_at, 1),
             "expectedSeconds": round(job.expected_seconds, 1),
             "error": _fault(job.error),
@@ -85,7 +84,7 @@ def outcome(result: Outcome, now: float) -> Structure:
             structure.pop("requestId")
         if result.balance is not None:
             structure["credits"] = _balance(result.balance[0])
-    return structure | {"next": _next(result, now)}
+    return structure | {"next": advice.sentence(result, now)}
 
 
 def refusal(error: MeigenError, tool: str, prompt: Any = None) -> Structure:
@@ -111,95 +110,6 @@ def is_error(structure: Structure) -> bool:
     """Say whether a tool result is flagged: refused, failed, or waiting for the person's action."""
     status = structure.get("status")
     return status in ("refused", "failed") or (status == "queued" and "error" in structure)
-
-
-def _next(result: Outcome, now: float) -> str:
-    job = result.job
-    match result.status:
-        case "completed":
-            words = f"Give the person the {_results(job)}."
-        case "processing" if job.unobserved:
-            words = (
-                "Tell the person that MeiGen no longer observes it: neither failed nor refunded is"
-                f' proven. It is still looked at; check_status with generationId "{job.name}"'
-                " later."
-            )
-        case "processing":
-            words = f'Call check_status with generationId "{job.name}"; it waits for the result.'
-        case "submitting":
-            words = (
-                f'Call check_status with requestId "{job.request_id}"; MeiGen has not confirmed it'
-                " yet. Do not start it again."
-            )
-        case "queued" if job.error is None:
-            start = _starts(result, now)
-            words = f'Call check_status with requestId "{job.request_id}"{start}.'
-        case "needs_approval":
-            words = _ask_person(result)
-        case "dry_run":
-            words = _after_dry_run(result.objection)
-        case _:
-            words = job.error.next if job.error else "Call check_status again later."
-    return _first(result) + words
-
-
-def _first(result: Outcome) -> str:
-    """Say what is special about an answer."""
-    words = ""
-    if result.uploaded:
-        what = "a copy of the local file is" if result.uploaded == 1 else "copies of the files are"
-        words += f"Tell the person that {what} public at MeiGen's upload host for 24 hours. "
-    if result.repeated:
-        words += "This is what that requestId stands for; nothing was charged again. "
-    if result.adopted:
-        words += "This is the generation of your interrupted call, not a second one. "
-    return words
-
-
-def _results(job: Generation) -> str:
-    files = sum(name is not None for name in job.files)
-    counts = ((len(job.media_urls), "URL"), (files, "saved file"))
-    return listed(
-        [word if count == 1 else f"{count} {word}s" for count, word in counts if count], "and the"
-    )
-
-
-def _after_dry_run(objection: MeigenError | None) -> str:
-    if objection is None:
-        return "Call again without dryRun to make it; nothing was sent."
-    return f"It would be refused: {objection.message} {objection.next}"
-
-
-def _starts(result: Outcome, now: float) -> str:
-    if result.starts_at is None or result.starts_at <= now:
-        return ""
-    line = f"{result.place} before it" if result.place else "next in line"
-    wait = round(result.starts_at - now)
-    return f"; it waits for the submission limit, {line}, starts in about {wait} s"
-
-
-def _ask_person(result: Outcome) -> str:
-    quote = result.job.quote
-    if quote.credits is None:
-        ceiling, price = "the most they will pay", "the price is not known, the charge may differ"
-    else:
-        ceiling = f"{quote.credits:f}"
-        price = f"it costs {'at least ' if quote.kind == 'at_least' else ''}{ceiling} credits"
-        if not quote.bounded:
-            price += ", the charge may differ"
-    if result.recent is not None:
-        price += f", and {result.recent:f} were spent or reserved in the last hour"
-    balance = ""
-    if result.balance is not None and result.balance[0].purchased is not None:
-        balance = (
-            f" Last known balance {result.balance[0].purchased:f} ({_time(result.balance[1])})."
-        )
-    cheaper = [f"{words} ({q.credits:f})" for words, q in result.cheaper if q.credits is not None]
-    options = f" Cheaper: {listed(cheaper)}." if cheaper else ""
-    return (
-        f"Ask the person: {price}.{balance}{options} If they agree, repeat the same call with"
-        f' requestId "{result.job.request_id}" and maxCredits {ceiling}.'
-    )
 
 
 def _quote(quote: Quote) -> Structure:
@@ -325,7 +235,7 @@ def listing(result: Listing) -> Structure:
                 "resourceUri": record_uri(job.name),
                 "madeFrom": list(job.made_from) or None,
                 "creditsUsed": credits_json(_used(job)),
-                "createdAt": _time(job.created_at),
+                "createdAt": advice.time_of(job.created_at),
                 "error": _fault(job.error),
             }
         )
@@ -370,11 +280,6 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
         (url, f"{job.media_type} {index}", mime_of(url, job.media_type))
         for index, url in enumerate(job.media_urls)
     ]
-
-
-def _time(seconds: float) -> str:
-    when = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
-    return f"{when.isoformat(timespec='seconds')}Z"
 
 
 def without_none(fields: Mapping[str, Any]) -> Structure:

@@ -15,8 +15,9 @@ ORDER = (
     "generation", "prompts", "provenance", "settings", "system", "database", "rows", "notes",
     "window", "uploads", "agenda", "ledger", "replies", "api", "previews", "drafts", "media",
     "local_references", "sources", "live_catalogue", "budget", "poller", "service", "completions",
-    "views", "model_views", "viewer", "tools", "caller", "live", "menu", "resources", "server",
-    "app", "stdio", "http", "demo", "jobs", "config_text", "clients", "install", "doctor", "cli",
+    "advice", "views", "model_views", "viewer", "tools", "caller", "live", "menu", "resources",
+    "server", "app", "stdio", "http", "demo", "jobs", "config_text", "clients", "install",
+    "doctor", "cli",
 )  # fmt: skip
 PURE = ORDER[: ORDER.index("settings")]
 MODULES = sorted(path for path in PACKAGE.glob("*.py") if not path.name.startswith("__"))
