@@ -223,11 +223,11 @@ def _models(loaded: Settings, make: MakeApi) -> Iterator[Finding]:
     for name in loaded.models:
         if catalogue.current.find(name) is None:
             guess = catalogue.current.guess(name)
-            hint = f"did you mean {guess.id}? " if guess else ""
+            hint = f"Did you mean {guess.id}? " if guess else ""
             yield Finding(
                 "models",
                 f"MEIGEN_MODELS names {name}, which is no known model",
-                f"{hint[:1].upper()}{hint[1:]}`meigen-mcp models` shows all.",
+                f"{hint}`meigen-mcp models` shows all.",
             )
 
 

@@ -36,16 +36,13 @@ class Window:
         """
         with self._database.writing(durable=False) as db:
             db.execute("DELETE FROM posts WHERE free_at <= ?", (now,))
-            (used,) = db.execute(
-                "SELECT count(*) FROM posts WHERE account = ?", (self._account,)
+            last = db.execute(
+                "SELECT free_at FROM posts WHERE account = ?"
+                " ORDER BY free_at DESC LIMIT 1 OFFSET ?",
+                (self._account, self._limit - 1),
             ).fetchone()
-            if used >= self._limit:
-                (free_at,) = db.execute(
-                    "SELECT free_at FROM posts WHERE account = ?"
-                    " ORDER BY free_at DESC LIMIT 1 OFFSET ?",
-                    (self._account, self._limit - 1),
-                ).fetchone()
-                return None, min(float(free_at), now + SECONDS)
+            if last is not None:
+                return None, min(float(last[0]), now + SECONDS)
             (slot,) = db.execute(
                 "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?) RETURNING id",
                 (self._account, request_id, held_until),
