@@ -1,5 +1,5 @@
 """`python -m meigen_mcp` is `meigen-mcp`."""
 
-from meigen_mcp.cli import main
+from meigen_mcp.commands.cli import main
 
 main()

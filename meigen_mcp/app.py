@@ -5,149 +5,236 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import shutil
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 
-from meigen_mcp.api import Api
-from meigen_mcp.database import Database
-from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.ledger import Ledger
-from meigen_mcp.live import Live
-from meigen_mcp.live_catalogue import LiveCatalogue
-from meigen_mcp.media import Media
-from meigen_mcp.poller import Poller
-from meigen_mcp.server import StudioServer, build
-from meigen_mcp.service import Service
+from meigen_mcp.api.client import Api
+from meigen_mcp.errors import BadSettings
+from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
+from meigen_mcp.media.store import Media
+from meigen_mcp.poller import retention
+from meigen_mcp.poller.poller import Poller
+from meigen_mcp.service.current_catalogue import CurrentCatalogue
+from meigen_mcp.service.references import ReferenceResolver
+from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
-from meigen_mcp.sources import Sources
+from meigen_mcp.system.extras import install_extra
 
 if TYPE_CHECKING:
     import httpx
 
+    from meigen_mcp.ledger.postgres.ledger import PostgresLedger
+    from meigen_mcp.server.server import MeigenServer
+    from meigen_mcp.server.subscriptions import Subscriptions
+
 log = logging.getLogger(__name__)
 
-CLOSING = 0.3
-"""Seconds in which waiting calls may answer before the process ends."""
+SANDBOX_LIST = 5.0
+"""Seconds that a start waits at most for the models of its own sandbox."""
+SENDING = 6.0
+"""Seconds for which one of many servers waits at its end for what it is sending."""
+LIST_WITHIN = 0.5
+"""Seconds that a start waits for the live list of the last fetch."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
     """A running server with everything that it stands on."""
 
-    server: StudioServer
+    server: MeigenServer
     service: Service
-    live: Live
+    subscriptions: Subscriptions
 
-    async def close(self) -> None:
-        """Let waiting calls answer and streams end, and give both a moment to be written."""
+    def close(self) -> None:
+        """Let waiting calls answer and streams end; the transport knows when that has left."""
         self.service.close()
-        self.live.listen.close()
-        with anyio.move_on_after(CLOSING):
-            await self.server.at_rest()
-        await anyio.sleep(0.05)
+        self.subscriptions.listen.close()
 
 
-def account_of(settings: Settings, database: Database) -> str:
-    """Return the name of the account in the ledger: API origin and keyed hash of the token.
+def name_account(origin: str, token: str | None, key: bytes) -> str:
+    """Return an account's name in the ledger: the API's origin and a keyed hash of the token."""
+    hashed = hmac.new(key, (token or "").encode(), hashlib.sha256).hexdigest()
+    return f"{origin} {hashed[:16]}"
+
+
+def open_ledger(settings: Settings) -> Ledger:
+    """Return the ledger of an account, which opens itself when it is first asked.
 
     Raises:
-        LedgerUnavailable: the key cannot be had.
+        BadSettings: it is in a database, and what reads that is missing, or its address is none.
     """
-    key = database.secret()
-    token = (settings.token or "").encode()
-    return f"{settings.base_url} {hmac.new(key, token, hashlib.sha256).hexdigest()[:16]}"
+    return open_folder(settings) if settings.database_url is None else open_database(settings)
 
 
-class Keyless(Database):
-    """A ledger whose account names have no key: what it held, no later start would find again.
+def _name_of(settings: Settings) -> Callable[[bytes], str]:
+    return lambda key: name_account(settings.base_url, settings.token, key)
 
-    It stays unavailable while this process lives, even if its folder is mended meanwhile.
+
+def open_folder(settings: Settings) -> SqliteLedger:
+    """Return the ledger of the data folder."""
+    return SqliteLedger(
+        settings.data_dir,
+        origin=settings.base_url,
+        gateway=settings.upload_url,
+        rate_limit=settings.rate_limit,
+        name_account=_name_of(settings),
+        alone=settings.discreet,  # what others made is not its people's to see
+        called="MEIGEN_DATA_DIR" if settings.discreet else None,
+    )
+
+
+def open_database(settings: Settings) -> PostgresLedger:
+    """Return the ledger of the database, which many servers share.
+
+    Raises:
+        BadSettings: what reads it is missing, or its address is none.
     """
+    try:
+        from meigen_mcp.ledger.postgres.ledger import PostgresLedger  # noqa: PLC0415  # an extra
+    except ImportError:
+        raise BadSettings(
+            "MEIGEN_DATABASE_URL is set, and what talks to PostgreSQL is not installed. This adds"
+            f" it: {install_extra('team')}"
+        ) from None
+    url = settings.database_url or ""
+    return PostgresLedger(
+        url,
+        settings.database_direct_url or url,
+        origin=settings.base_url,
+        gateway=settings.upload_url,
+        rate_limit=settings.rate_limit,
+        name_account=_name_of(settings),
+        alone=settings.discreet,
+    )
 
-    def __init__(self, folder: Path, error: LedgerUnavailable) -> None:
-        super().__init__(folder)
-        self._error = error.message
 
-    def _open(self) -> NoReturn:
-        raise LedgerUnavailable(f"{self._error} Restart this server when that is mended.")
+async def check_database(settings: Settings) -> None:
+    """See that this server can be one of many, before anybody calls it.
+
+    Raises:
+        MeigenError: it cannot, and why.
+    """
+    ledger = open_database(settings)
+    try:
+        await ledger.must_hear_itself()
+    finally:
+        await ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """What stands under a server, and under the commands that need no server."""
+class Account:
+    """One MeiGen account with what stands under a server, and under commands that need none."""
 
-    account: str
     ledger: Ledger
     api: Api
     media: Media
 
 
 @asynccontextmanager
-async def opened(
+async def open_account(
     settings: Settings, transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[Parts]:
+) -> AsyncIterator[Account]:
     """Open the ledger and the API of an account, and close them again.
 
     Args:
         settings: what the environment says.
         transport: what carries requests to the API; by default the network.
     """
-    database = Database(settings.data_dir, "MEIGEN_DATA_DIR" if settings.discreet else None)
+    ledger, api = open_ledger(settings), Api(settings, transport)
+    media = Media(
+        api,
+        settings.output_dir,
+        previews=settings.data_dir / "previews",
+        discreet=settings.discreet,
+        level=settings.metadata,
+    )
     try:
-        account = account_of(settings, database)
-    except LedgerUnavailable as error:
-        database, account = Keyless(settings.data_dir, error), ""
-    api = Api(settings, transport)
-    try:
-        previews = settings.data_dir / "previews"
-        media = Media(api, settings.output_dir, previews=previews, discreet=settings.discreet)
-        yield Parts(account, Ledger(database), api, media)
+        yield Account(ledger, api, media)
     finally:
         with anyio.CancelScope(shield=True):
+            await media.close()
             await api.close()
-        database.close()
+            await ledger.close()
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, transport: httpx.AsyncBaseTransport | None = None
+async def run_service(
+    settings: Settings, account: Account, *, monotonic: Callable[[], float] = time.monotonic
+) -> AsyncIterator[Service]:
+    """Run the poller of an account; yield the use cases, for a server or a command.
+
+    Args:
+        settings: what the environment says.
+        account: what they stand on.
+        monotonic: the clock by which a person's answer is timed.
+    """
+    catalogue = CurrentCatalogue(settings, account.ledger, lambda: account.api)
+    with anyio.move_on_after(LIST_WITHIN):  # a disk that does not answer holds nothing up
+        await catalogue.load()
+    if settings.token == SANDBOX_TOKEN:  # it is in this process, so its list is there at once
+        await catalogue.wait_until_fresh(SANDBOX_LIST)
+    references = ReferenceResolver(settings, account.ledger, account.api, account.media)
+    poller = Poller(account.ledger, account.api, account.media, interval=settings.poll_interval)
+    for problem in settings.problems:
+        log.warning("%s", problem)
+    async with anyio.create_task_group() as group:
+        group.start_soon(account.ledger.run)
+        group.start_soon(poller.run)
+        group.start_soon(catalogue.run)
+        group.start_soon(_look_at_folders, account.media)
+        if settings.keep_days is not None and not settings.problems:
+            group.start_soon(
+                retention.run, account.ledger.records, account.media, settings.keep_days
+            )
+        try:
+            yield Service(settings, account.ledger, catalogue, references, monotonic=monotonic)
+            if settings.database_url is not None:  # another server goes on, and must not look it up
+                await poller.end(SENDING)
+        finally:
+            await references.close()
+        group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def run_app(
+    settings: Settings,
+    transport: httpx.AsyncBaseTransport | None = None,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[App]:
     """Run the poller and the announcements; yield the server to be connected to a transport.
 
     Args:
         settings: what the environment says.
         transport: what carries requests to the API; by default the network.
+        monotonic: the clock by which a person's answer is timed.
     """
-    async with opened(settings, transport) as parts:
-        catalogue = LiveCatalogue(settings, parts.ledger, lambda: parts.api)
-        catalogue.load()
-        sources = Sources(settings, parts.account, parts.ledger, parts.api, parts.media)
-        service = Service(settings, parts.account, parts.ledger, catalogue, sources)
-        live = Live(service)
-        poller = Poller(
-            parts.ledger,
-            parts.api,
-            parts.media,
-            parts.account,
-            interval=settings.poll_interval,
-            rate_limit=settings.rate_limit,
-        )
-        for problem in settings.problems:
-            log.warning("%s", problem)
-        async with anyio.create_task_group() as group:
-            group.start_soon(poller.run)
-            group.start_soon(catalogue.run)
-            group.start_soon(live.run)
-            group.start_soon(_look_at_folders, parts.media)
-            yield App(build(service, parts.media, live), service, live)
-            group.cancel_scope.cancel()
+    # The transports have loaded it; a command needs no server.
+    from meigen_mcp.server.server import build  # noqa: PLC0415
+    from meigen_mcp.server.subscriptions import Subscriptions  # noqa: PLC0415
+    from meigen_mcp.server.tool_schemas import CurrentTools  # noqa: PLC0415
+
+    async with (
+        open_account(settings, transport) as account,
+        run_service(settings, account, monotonic=monotonic) as service,
+        anyio.create_task_group() as group,
+    ):
+        tools = CurrentTools(service.catalogue)
+        subscriptions = Subscriptions(service, tools)
+        group.start_soon(subscriptions.run)
+        server = build(service, account.media, subscriptions, tools)
+        yield App(server, service, subscriptions)
+        group.cancel_scope.cancel()
 
 
 async def _look_at_folders(media: Media) -> None:
@@ -161,18 +248,66 @@ async def _look_at_folders(media: Media) -> None:
 SANDBOX_TOKEN = "meigen_sk_" + "sandbox0" * 4
 
 
-def on_sandbox(settings: Settings, origin: str) -> Settings:
-    """Return settings that use a new sandbox, with folders of their own.
+@asynccontextmanager
+async def sandboxed(settings: Settings, name: str = "") -> AsyncIterator[Settings]:
+    """Run an API emulator of our own in this process, and yield settings that use it.
 
-    What earlier ones made is unknown to it, and what was spent there is spent nowhere: so its
-    ledger is new as well, and goes with the system's other temporary files.
+    Args:
+        settings: what the environment says.
+        name: of a sandbox that remembers; empty: a new one.
+
+    Raises:
+        BadSettings: there is no place for its ledger, or another program has its port.
     """
+    from meigen_mcp.sandbox.running import run_named_sandbox, run_sandbox  # noqa: PLC0415  # rare
+
+    async with AsyncExitStack() as stack:
+        folder = settings.data_dir / "sandboxes" / name
+        try:
+            running = run_named_sandbox(folder / "emulator") if name else run_sandbox()
+            origin = await stack.enter_async_context(running)
+        except OSError:
+            raise BadSettings(
+                f"The sandbox {name} cannot be used: its folder {folder} cannot be written, or"
+                " another program has the port that is named in it. Choose another name, or"
+                " delete the folder."
+            ) from None
+        chosen = on_sandbox(settings, origin, name)
+        try:
+            yield chosen
+        finally:
+            if not name:  # nobody knows it any more
+                shutil.rmtree(chosen.data_dir, ignore_errors=True)
+
+
+def on_sandbox(settings: Settings, origin: str, name: str = "") -> Settings:
+    """Return settings that use a sandbox, with folders of their own.
+
+    What earlier ones made is unknown to a new one, and what was spent there is spent nowhere: so
+    its ledger is new as well.
+
+    Raises:
+        BadSettings: there is no place for it.
+    """
+    try:
+        new = not name and Path(tempfile.mkdtemp(prefix="meigen-sandbox-"))
+    except OSError:
+        raise BadSettings(
+            "There is no folder for temporary files; set TMPDIR to one that can be written."
+        ) from None
+    folder = new or settings.data_dir / "sandboxes" / name
     return replace(
         settings,
+        sandbox=name,
+        database_url=None,
         token=SANDBOX_TOKEN,
         base_url=origin,
         upload_url=origin,
-        data_dir=Path(tempfile.mkdtemp(prefix="meigen-sandbox-")),
+        data_dir=folder,
         output_dir=settings.output_dir and settings.output_dir / "sandbox",
+        reference_dirs=(
+            *((settings.output_dir,) if settings.output_dir else ()),
+            *settings.reference_dirs,
+        ),
         poll_interval=min(settings.poll_interval, 0.5),
     )

@@ -8,10 +8,12 @@
     │   ├── BadSettings           a setting has a value that is not allowed
     │   ├── OverCap               a cap of the person, or maxCredits, is below the quote
     │   ├── Declined              the person said no
-    │   ├── RequestConflict       the requestId belongs to other arguments
-    │   └── LedgerUnavailable     the intent cannot be written down, so nothing may be spent
+    │   ├── ApprovalEnded         the person's yes was too long ago, or was used
+    │   └── RequestConflict       the requestId belongs to other arguments
+    ├── LedgerUnavailable         the ledger cannot be read or written
     ├── TooLarge                  a medium does not fit into one message
     ├── NotSaved                  the output folder cannot be written
+    ├── Unforeseen                something that nobody foresaw went wrong
     └── ApiError                  what MeiGen answered, or that it did not
         ├── InvalidRequest        400 and other refusals of the request itself
         ├── ModerationRefused     400 with a moderation wording
@@ -28,6 +30,7 @@
         ├── StatusBusy            429 `status_query_busy`
         ├── ServerError           5xx
         ├── UnreadableReply       an answer that is not the documented JSON
+        ├── ResultGone            403, 404 or 410 on a result's own URL
         ├── Unreachable           no answer at all
         └── UploadFailed          a local reference did not get to the upload gateway
 
@@ -39,17 +42,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from meigen_mcp.foreign import printable
+
 Charged = Literal["no", "yes", "refunded", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with one argument.
+    """One thing wrong with one argument or setting.
 
     Attributes:
-        field: the argument, with a path into it where needed (`niji7Options.iw`).
+        field: the argument, with a path into it where needed (`niji7Options.iw`), or the variable.
         message: what is wrong with which value, and the limit.
-        fix: what to write instead.
+        fix: what to write instead, as the end of a sentence.
     """
 
     field: str
@@ -65,17 +70,19 @@ class MeigenError(Exception):
 
     Attributes:
         message: a whole sentence without secrets and without text of a library.
-        retryable: a class has one answer, except where an instance knows better.
+        charged, retryable: a class has one answer, except where an instance knows better.
+        request_id: what a repetition of the call may name, where that is of use.
     """
 
     code: ClassVar[str] = "error"
-    charged: ClassVar[Charged] = "no"
+    charged: Charged = "no"
     retryable: bool = False
-    next: ClassVar[str] = "Tell the person what the message says."
+    next: str = "Tell the person what the message says."
+    request_id: str | None = None
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)  # it may repeat what somebody else wrote
+        super().__init__(self.message)
 
 
 class Refusal(MeigenError):
@@ -107,9 +114,9 @@ class MissingToken(Refusal):
 
     code = "missing_token"
     next = (
-        "Ask the person to run `meigen-mcp install CLIENT`, or to set MEIGEN_API_TOKEN or"
-        " MEIGEN_API_TOKEN_FILE for this server, and to restart it; validating and quoting with"
-        " dryRun works without."
+        "Ask the person for a token of meigen.ai (their picture, Settings, API Keys): by"
+        " `meigen-mcp install CLIENT`, or in MEIGEN_API_TOKEN or MEIGEN_API_TOKEN_FILE and with a"
+        " restart of this server; validating and quoting with dryRun works without."
     )
 
 
@@ -134,7 +141,19 @@ class Declined(Refusal):
     """The person was asked about the price and did not agree."""
 
     code = "declined"
-    next = "Do not repeat the call; ask the person what to change."
+    next = "Do not repeat the call as it is; ask the person what to change."
+
+    def __init__(self, message: str, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
+class ApprovalEnded(Refusal):
+    """The yes that a call rests on is no more: its hour is over, or another call used it."""
+
+    code = "approval_ended"
+    retryable = True
+    next = "Repeat the call without requestId; the person is asked again."
 
 
 class RequestConflict(Refusal):
@@ -144,12 +163,35 @@ class RequestConflict(Refusal):
     next = "Leave requestId out to start a new generation, or repeat the first call unchanged."
 
 
-class LedgerUnavailable(Refusal):
-    """The ledger cannot be written, so no money may move."""
+class LedgerUnavailable(MeigenError):
+    """The ledger cannot be read or written.
+
+    By itself it says nothing about money: whoever knows that none has moved says so, with
+    `before_money`.
+
+    Attributes:
+        what: what is wrong, as a sentence.
+        fix: what to do, as a sentence; empty where only time helps.
+        damaged: `doctor --reset-ledger` would begin a new one.
+        unsure: what was to be written may be there all the same.
+    """
 
     code = "ledger_unavailable"
+    charged: Charged = "unknown"
     retryable = True
-    next = "Ask the person to mend the data folder as the message says, then call again."
+    next = "Ask the person to mend the ledger as the message says, then call again."
+
+    def __init__(
+        self, what: str, fix: str = "", *, damaged: bool = False, unsure: bool = False
+    ) -> None:
+        super().__init__(f"{what} {fix}".rstrip())
+        self.what, self.fix, self.damaged, self.unsure = what, fix, damaged, unsure
+
+    def before_money(self) -> "LedgerUnavailable":
+        """Return the same, with the word that nothing was sent or charged."""
+        told = LedgerUnavailable(self.what, self.fix, damaged=self.damaged)
+        told.message, told.charged = f"{self.message} Nothing was sent or charged.", "no"
+        return told
 
 
 class TooLarge(MeigenError):
@@ -166,12 +208,34 @@ class NotSaved(MeigenError):
     next = "Use the URL, and ask the person to mend the output folder."
 
 
+class Unforeseen(MeigenError):
+    """Something that we did not foresee went wrong.
+
+    Attributes:
+        reference: under which the log has more.
+    """
+
+    code = "internal"
+    charged = "unknown"
+    next = "Call check_status without arguments to see whether a generation was started."
+
+    def __init__(self, reference: str) -> None:
+        super().__init__(
+            "Internal error of this server; its log says more under reference"
+            f" {reference}. Whether something was charged is not known."
+        )
+        self.reference = reference
+
+
 class ApiError(MeigenError):
     """MeiGen answered with an error, or with nothing that could be read.
 
     Attributes:
         retry_after: seconds to wait before the next request, where the API said so.
+        generation_id: the one that the answer names all the same.
     """
+
+    generation_id: str | None = None
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -197,8 +261,9 @@ class Unauthorized(ApiError):
 
     code = "unauthorized"
     next = (
-        "Ask the person to put a valid token into MEIGEN_API_TOKEN and to restart the server, then"
-        " repeat the same call."
+        "Ask the person for a new token of meigen.ai (their picture, Settings, API Keys): by"
+        " `meigen-mcp install CLIENT --new-token` where a file holds it, else in MEIGEN_API_TOKEN;"
+        " after a restart of the server repeat the same call."
     )
 
 
@@ -295,6 +360,12 @@ class UnreadableReply(ApiError):
     code = "unreadable_reply"
     charged = "unknown"
     retryable = True
+
+
+class ResultGone(ApiError):
+    """A result is not at its URL: not yet, in its first minutes, or never again."""
+
+    code, next = "result_gone", "Ask the person to look for the result on meigen.ai."
 
 
 class Unreachable(ApiError):

@@ -8,16 +8,33 @@
 `completed` and `failed` never change; `unknown` may. Times are seconds since the epoch.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Literal
 from urllib.parse import quote as quoted
 
-from meigen_mcp.catalogue import MediaType
-from meigen_mcp.errors import ApiError, Charged, MeigenError
-from meigen_mcp.pricing import Quote
+from meigen_mcp.catalogue.models import MediaType
+from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.errors import ApiError, Charged
+from meigen_mcp.foreign import is_id
+from meigen_mcp.reports import (
+    EXPIRED,
+    LEDGER_REPLACED,
+    NOT_WANTED,
+    UNKNOWN,
+    Balance,
+    Credential,
+    Draft,
+    Fault,
+    Report,
+    Unsaved,
+    made_nothing,
+    odd_status,
+    refused_urls,
+    settled_as,
+    unanswered,
+)
 
 Status = Literal["queued", "submitting", "processing", "completed", "failed", "unknown"]
 TERMINAL: frozenset[Status] = frozenset({"completed", "failed"})
@@ -26,119 +43,89 @@ SUBMIT_WITHIN = 60 * 60.0
 """Seconds after its creation in which an intent may be sent for the first time."""
 RESUBMIT_WITHIN = 15 * 60.0
 """Seconds after its first POST in which a lost one may be repeated with the same key."""
-LOOKUP_WITHIN = 15 * 60.0
-"""Seconds for which an API that cannot be reached is asked about a lost reply."""
+AHEAD = 60.0
+"""Seconds by which a stored time may lie ahead (clocks are set); beyond that it allows nothing."""
+SETTLED_AFTER = 60 * 60.0
+"""Seconds after which one that MeiGen never confirmed can be settled by hand; none is POSTed so
+late."""
 ABANDONED_AFTER = 120.0
 """Seconds after which a POST that nobody reported on is looked up; more than any POST takes."""
 OBSERVED: Mapping[MediaType, float] = {"image": 600.0, "video": 1200.0}
 """Seconds after which a processing generation counts as no longer observed."""
-LATE_LOOKS_FOR = 24 * 3600.0
-"""Seconds after acceptance for which an unobserved generation is still looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """Why a generation ended badly, or waits for the person."""
-
-    code: str
-    message: str
-    charged: Charged
-    retryable: bool
-    next: str = ""
-
-    @classmethod
-    def of(cls, error: MeigenError, charged: Charged | None = None) -> "Fault":
-        """Return the fault that an error amounts to."""
-        return cls(error.code, error.message, charged or error.charged, error.retryable, error.next)
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """The account's credits as the API last told them, after a deduction."""
-
-    daily: Decimal | None = None
-    purchased: Decimal | None = None
-    unlimited: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What one reply of the API says about a generation; None where it says nothing.
-
-    Attributes:
-        observed_seconds: `pollHintSeconds`, the seconds in which the API can still resolve it.
-        expected_seconds: `expectedWaitSeconds`, how long this kind of generation takes.
-    """
-
-    status: str
-    generation_id: str | None = None
-    media_type: MediaType | None = None
-    model_id: str | None = None
-    media_urls: tuple[str, ...] = ()
-    aspect_ratio: str | None = None
-    credits_used: Decimal | None = None
-    credits_status: str | None = None
-    balance: Balance | None = None
-    error: str | None = None
-    failure_code: str | None = None
-    observed_seconds: float | None = None
-    expected_seconds: float | None = None
+TOLD_AFTER = 3
+"""Looks in a row that taught nothing, after which is told what they met."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
     """One generation from intent to result.
 
+    Its fields are grouped by who may write them: `FIXED`, `SHARED`, `HELD`; the rest is the
+    poller's.
+
     Attributes:
         request_id: our idempotency key, a lower-case UUID.
-        account: API origin and keyed hash of the token.
+        account: API origin and keyed hash of the token; the ledger fills it in.
         arguments: the generation arguments as given, without the absent ones.
         body: the exact bytes of the POST, as text.
-        model_id: the model asked for, then the one that the API used.
         reserved: credits held against the caps until the charge is known.
+        made_from: the URIs of the earlier results that it takes as references.
+        watched_until: while somebody waits, every interval is a look.
+        answered: an answer about it reached its caller.
+        abandoned: its call was cancelled before the answer.
+        adopted: a repeated call took it over.
+        owner: the process that acts on it.
+        version: grows with every change of any row.
+        model_id: the model asked for, then the one that the API used.
         next_look: when the poller acts next; None: never by itself.
+        twin: another record has this `generationId` as well.
         posted_at: when the first POST began.
         accepted_at: when the API's acceptance was read.
-        watched_until: while somebody waits, every interval is a look.
         failures: looks or submissions in a row that taught nothing.
         garbled: undocumented answers in a row while a lost reply is looked up.
         unobserved: the API's own observation window is over.
         parked: waits for the person (401, 402, 403) and is not sent by itself.
-        answered: an answer about it reached its caller.
-        abandoned: its call was cancelled before the answer.
-        adopted: a repeated call took it over.
+        draft: what is known of the final, of a draft or of a final that failed.
         preview: the path of a small picture of the result.
-        made_from: the URIs of the earlier results that it takes as references.
-        owner: the process that acts on it.
-        version: grows with every change of any row.
+        unsaved: which media are not saved, or not whole, and why.
+        unshown: why there is no preview, where there could be one.
+        credentials: who signed which media.
     """
 
+    # FIXED: as it was asked for; written once.
     request_id: str
-    account: str
+    account: str = ""
     tool: str
-    media_type: MediaType
-    model_id: str
     prompt: str
     arguments: Mapping[str, Any]
     body: str
     quote: Quote
     created_at: float
-    expected_seconds: float
     reserved: Decimal | None = None
+    made_from: tuple[str, ...] = ()
+    # SHARED: what calls write at any time.
+    watched_until: float = 0.0
+    answered: bool = False
+    abandoned: bool = False
+    adopted: bool = False
+    # HELD: by the ledger itself.
+    owner: str = ""
+    version: int = 0
+    # The poller's: what it learns, and when it acts.
+    media_type: MediaType
+    model_id: str
+    expected_seconds: float
     status: Status = "queued"
     next_look: float | None = None
     generation_id: str | None = None
+    twin: bool = False
     posted_at: float | None = None
     accepted_at: float | None = None
     finished_at: float | None = None
-    watched_until: float = 0.0
     failures: int = 0
     garbled: int = 0
     unobserved: bool = False
     parked: bool = False
-    answered: bool = False
-    abandoned: bool = False
-    adopted: bool = False
     aspect_ratio: str | None = None
     credits_used: Decimal | None = None
     credits_status: str | None = None
@@ -147,20 +134,42 @@ class Generation:
     files: tuple[str | None, ...] = ()
     fetch_failures: int = 0
     error: Fault | None = None
+    draft: Draft | None = None
     preview: str | None = None
-    made_from: tuple[str, ...] = ()
-    owner: str = ""
-    version: int = 0
+    unsaved: tuple[Unsaved, ...] = ()
+    unshown: str | None = None
+    credentials: tuple[Credential, ...] = ()
 
     @property
     def name(self) -> str:
-        """The id in its resource URI: the `generationId`, until then the `requestId`."""
-        return self.generation_id or self.request_id
+        """The id in its resource URI and in answers: its own `generationId`, else `requestId`."""
+        return self.request_id if self.twin else self.shown_id or self.request_id
+
+    @property
+    def shown_id(self) -> str | None:
+        """The `generationId`, unless it holds what an id does not: that one is only looked up."""
+        return self.generation_id if self.generation_id and is_id(self.generation_id) else None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing more happens to it by itself."""
+        return self.next_look is None
+
+    @property
+    def drafted(self) -> bool:
+        """Whether it is a draft, from which a final is rendered."""
+        return self.arguments.get("draft") is True
 
     @property
     def terminal(self) -> bool:
         """Whether it can never change again."""
         return self.status in TERMINAL
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """The media that are not saved and may still be had."""
+        gone = {medium for medium, _, is_gone in self.unsaved if is_gone}
+        return tuple(i for i, file in enumerate(self.files) if file is None and i not in gone)
 
     @property
     def submitted(self) -> bool:
@@ -174,9 +183,26 @@ class Generation:
             return Decimal(0)
         if self.status == "failed" and self.error and self.error.charged == "no":
             return Decimal(0)
-        if self.credits_used is not None:
-            return self.credits_used
-        return self.reserved or Decimal(0)
+        # A charge of 0 is no refund: only a proven one frees what is reserved.
+        return self.credits_used or self.reserved or Decimal(0)
+
+
+FIXED = frozenset((
+    "request_id", "account", "tool", "prompt", "arguments", "body", "quote", "created_at",
+    "reserved", "made_from",
+))  # fmt: skip
+"""Fields that say what was asked for, and whose it is: written once, with the intent."""
+SHARED = frozenset({"watched_until", "answered", "abandoned", "adopted"})
+"""Fields that calls write at any time: a change of the rest must not undo them."""
+HELD = frozenset({"owner", "version"})
+"""Fields that only the ledger sets."""
+
+
+def by_poller(before: Generation, after: Generation) -> Generation:
+    """Return a changed record without what the poller may not change; an end never changes."""
+    if before.terminal and after.status != before.status:
+        return before
+    return replace(after, **{name: getattr(before, name) for name in FIXED | SHARED | HELD})
 
 
 RECORDS = "meigen://generations"
@@ -192,14 +218,6 @@ def media_uri(name: str, index: int) -> str:
     return f"{record_uri(name)}/media/{index}"
 
 
-_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
-
-
-def fingerprint(tool: str, arguments: Mapping[str, Any]) -> str:
-    """Return the text by which two calls are identical: the tool and its generation arguments."""
-    return _canonical([tool, arguments])
-
-
 def posting(job: Generation, now: float) -> Generation:
     """Return the record to commit before a POST leaves; if nothing follows, it is looked up."""
     return replace(
@@ -212,11 +230,55 @@ def posting(job: Generation, now: float) -> Generation:
     )
 
 
+def sendable(job: Generation) -> bool:
+    """Return whether it may still be POSTed, as it is now: not if it ended or was accepted."""
+    return not job.parked and job.status in ("queued", "submitting", "unknown")
+
+
+def named(job: Generation, error: ApiError) -> Generation:
+    """Keep an id that came with an error: it can be asked for, whatever else is known."""
+    return replace(job, generation_id=job.generation_id or error.generation_id)
+
+
+def unsent(job: Generation, look_at: float | None) -> Generation:
+    """Return the record after a first POST that provably made nothing: it is an intent again."""
+    return replace(job, status="queued", posted_at=None, next_look=look_at)
+
+
+def postponed(job: Generation, look_at: float | None) -> Generation:
+    """Return the record that is acted on at another time; nothing else is new."""
+    return replace(job, next_look=look_at)
+
+
+def observed(job: Generation, now: float) -> Generation:
+    """Return the record with the word whether the API may still resolve it, by its age alone."""
+    late = now - (job.accepted_at or job.created_at) > OBSERVED[job.media_type]
+    return replace(job, unobserved=job.unobserved or late)
+
+
+def missed(job: Generation, look_at: float, error: ApiError) -> Generation:
+    """Return the record after a look that taught nothing; what several met is told."""
+    failures = job.failures + 1
+    told = unanswered(error, _charge(job)) if failures >= TOLD_AFTER else job.error
+    return replace(job, failures=failures, garbled=0, next_look=look_at, error=told)
+
+
+def unreached(job: Generation, look_at: float) -> Generation:
+    """Return the record after a POST for which there was no connection."""
+    return replace(job, failures=job.failures + 1, next_look=look_at)
+
+
+def misread(job: Generation, look_at: float) -> Generation:
+    """Return the record after an undocumented answer to the question about a lost reply."""
+    return replace(job, garbled=job.garbled + 1, next_look=look_at)
+
+
 def informed(job: Generation, report: Report, now: float) -> Generation:
     """Return the record after a reply that speaks of it; a terminal one stays as it is.
 
     A `generationId` learnt late is kept in any state. A completed reply without URLs counts as
-    processing, and so does a status that is not documented.
+    processing, and so does a status that is not documented; both are told. One whose URLs are not
+    handed on is completed all the same, and its error tells them.
     """
     if job.terminal:
         return replace(job, generation_id=job.generation_id or report.generation_id)
@@ -230,6 +292,7 @@ def informed(job: Generation, report: Report, now: float) -> Generation:
         credits_used=job.credits_used if report.credits_used is None else report.credits_used,
         credits_status=report.credits_status or job.credits_status,
         balance=report.balance or job.balance,
+        draft=report.draft or job.draft,
         expected_seconds=report.expected_seconds or job.expected_seconds,
         accepted_at=job.accepted_at or now,
         unobserved=_unobserved(job, report, now),
@@ -238,7 +301,7 @@ def informed(job: Generation, report: Report, now: float) -> Generation:
         garbled=0,
         error=None,
     )
-    if report.status == "completed" and report.media_urls:
+    if report.status == "completed" and (report.media_urls or report.refused_urls):
         return replace(
             known,
             status="completed",
@@ -246,10 +309,18 @@ def informed(job: Generation, report: Report, now: float) -> Generation:
             files=(None,) * len(report.media_urls),
             finished_at=now,
             unobserved=False,
+            error=refused_urls(report, _charge(known)),
         )
     if report.status == "failed":
-        return replace(known, status="failed", error=_failure(known, report), finished_at=now)
-    return known
+        fault = made_nothing(report, _charge(known), job.arguments)
+        return replace(known, status="failed", error=fault, finished_at=now)
+    return replace(known, error=odd_status(report, _charge(known)))
+
+
+def _charge(job: Generation) -> Charged:
+    if job.credits_status == "refunded":
+        return "refunded"
+    return "yes" if job.credits_used else "unknown"
 
 
 def _unobserved(job: Generation, report: Report, now: float) -> bool:
@@ -259,33 +330,18 @@ def _unobserved(job: Generation, report: Report, now: float) -> bool:
     return now - since > OBSERVED[report.media_type or job.media_type]
 
 
-def _failure(job: Generation, report: Report) -> Fault:
-    refunded = job.credits_status == "refunded"
-    charged: Charged = "refunded" if refunded else "unknown"
-    reason = (report.error or "MeiGen gave no reason").strip().rstrip(".")[:500]
-    money = (
-        "the credits were refunded"
-        if refunded
-        else "MeiGen usually returns the credits of a failed generation; check your balance"
-    )
-    return Fault(
-        report.failure_code or "generation_failed",
-        f"MeiGen could not make it: {reason}. {money[0].upper()}{money[1:]}.",
-        charged,
-        retryable=True,
-        next="Tell the person why it failed and ask before trying again with other words.",
-    )
-
-
 def lost(job: Generation, look_at: float) -> Generation:
     """Return the record after a POST whose reply did not arrive: it is looked up next."""
     return replace(job, status="submitting", next_look=look_at, failures=job.failures + 1)
 
 
-def parked(job: Generation, error: ApiError) -> Generation:
-    """Return the record after 401, 402 or 403: nothing was charged, the person must act.
+def parked(job: Generation, error: ApiError, *, posted: bool) -> Generation:
+    """Return the record after 401, 402 or 403: uncharged, due when it is too old to be sent.
 
-    It is due again when it is too old to be sent, and then ends.
+    Args:
+        job: the record.
+        error: what the API said.
+        posted: it was POSTed before, and that may have arrived.
     """
     return replace(
         job,
@@ -293,7 +349,7 @@ def parked(job: Generation, error: ApiError) -> Generation:
         parked=True,
         error=Fault.of(error, "no"),
         next_look=job.created_at + SUBMIT_WITHIN,
-        posted_at=None,
+        posted_at=job.posted_at if posted else None,
         failures=0,
     )
 
@@ -305,45 +361,34 @@ def failed(job: Generation, fault: Fault, now: float) -> Generation:
 
 def expired(job: Generation, now: float) -> Generation:
     """Return the record of an intent that is too old to be sent, and provably was not."""
-    fault = Fault(
-        "expired",
-        "It was never accepted by MeiGen and is now too old to be sent. Nothing was charged.",
-        "no",
-        retryable=True,
-        next="Call the tool again without requestId if the person still wants it.",
-    )
-    return failed(job, fault, now)
+    return failed(job, EXPIRED, now)
+
+
+def displaced(job: Generation, now: float) -> Generation:
+    """Return the record of one whose ledger was removed or replaced: it must not be sent."""
+    if job.status != "queued":
+        return postponed(job, now + ABANDONED_AFTER)
+    return failed(job, LEDGER_REPLACED, now)
+
+
+def called_off(job: Generation, now: float) -> Generation:
+    """Return the record of a queued one that is not wanted any more; what was sent stays as it is.
+
+    A POST is committed before it leaves, so in a transaction this is certain about money.
+    """
+    if job.status != "queued":
+        return job
+    return failed(job, NOT_WANTED, now)
 
 
 def settled(job: Generation, now: float, *, charged: bool) -> Generation:
     """Return the record of an `unknown` one after the person looked into it on meigen.ai.
 
-    Args:
-        job: the record; its reservation is held until then.
-        now: the time.
-        charged: whether MeiGen took the credits; if so their amount goes on counting.
+    What MeiGen charged goes on counting; otherwise its reservation, held until now, is free.
     """
-    fault = Fault(
-        "settled",
-        "The person settled it: MeiGen charged it."
-        if charged
-        else "The person settled it: MeiGen did not charge it.",
-        "yes" if charged else "no",
-        retryable=False,
-        next="Start a new one only if the person asks for it.",
-    )
-    return failed(job, fault, now)
+    return failed(job, settled_as(charged=charged), now)
 
 
 def unknown(job: Generation) -> Generation:
     """Return the record of a POST of which nothing more can be learnt by itself."""
-    fault = Fault(
-        "unknown_outcome",
-        "MeiGen's answer to the submission was lost and MeiGen could not say what became of it. It"
-        " may have been charged. It will not be sent again by itself.",
-        "unknown",
-        retryable=False,
-        next="Ask the person to look at the history on meigen.ai before anything is repeated;"
-        " check_status with this requestId looks again.",
-    )
-    return replace(job, status="unknown", error=fault, next_look=None)
+    return replace(job, status="unknown", error=UNKNOWN, next_look=None)

@@ -1,72 +1,25 @@
-"""The settings, and the only reader of the environment.
+"""The settings, and the only reader of the environment; `variables.py` has the list of them."""
 
-`SETTINGS` is the one list of them: the README table is made from it.
-"""
-
-import difflib
 import os
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from decimal import Decimal
-from ipaddress import IPv6Address, ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from meigen_mcp.references import Accepts
+from meigen_mcp.catalogue.reference_rules import Accepts
+from meigen_mcp.errors import Problem
+from meigen_mcp.origins import is_loopback
+from meigen_mcp.variables import LOG_LEVELS, SECRET, SETTINGS, Reader, hide
 
-_PLACEHOLDER = re.compile(r"\$\{[^}]*\}")
-_NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
-_ORIGIN = re.compile(r"(https?)://([\w-]+(?:\.[\w-]+)*|\[[0-9a-f:.]+\])(?::(\d{1,5}))?/*", re.ASCII)
-_SECRETS = re.compile(r"[^/]+(?=@)|meigen_sk_\S*")
-_LONGEST_TOKEN_FILE = 4096
-_PASSWORD = re.compile(r"(?<=//)[^/]*@|^[^/]*@")
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-SECRET = ("MEIGEN_API_TOKEN", "MEIGEN_HTTP_TOKEN")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A variable with what it means, as the README shows it."""
-
-    name: str
-    default: str
-    about: str
-
-
-SETTINGS = (
-    Setting("MEIGEN_API_TOKEN", "", "Your token (`meigen_sk_...`). Without it: quotes only."),
-    Setting("MEIGEN_API_TOKEN_FILE", "", "A file that holds the token, instead of the token."),
-    Setting("MEIGEN_BASE_URL", "https://www.meigen.ai", "Origin of the API."),
-    Setting("MEIGEN_UPLOAD_URL", "https://gen.meigen.ai", "Origin of the upload gateway."),
-    Setting("MEIGEN_DATA_DIR", "the user data folder", "Ledger and caches."),
-    Setting(
-        "MEIGEN_OUTPUT_DIR", "MeiGen in Pictures", "Where media are saved; `off` saves nothing."
-    ),
-    Setting(
-        "MEIGEN_REFERENCE_DIRS",
-        "",
-        "Folders for local references besides the output folder, separated as in PATH.",
-    ),
-    Setting(
-        "MEIGEN_MAX_CREDITS_PER_GENERATION", "no cap", "Hard cap for one call; 0 spends nothing."
-    ),
-    Setting(
-        "MEIGEN_MAX_CREDITS_PER_DAY", "no cap", "Hard cap for 24 hours, over all chat clients."
-    ),
-    Setting(
-        "MEIGEN_CONFIRM_ABOVE",
-        "100",
-        "Ask you when a quote, or the last hour's spending with it, is above this, and for unknown"
-        " prices; `off` never asks.",
-    ),
-    Setting("MEIGEN_MODELS", "all", "Model ids that may be used, separated by commas."),
-    Setting("MEIGEN_RATE_LIMIT", "12", "Submissions a minute, 1-100000, over all chat clients."),
-    Setting("MEIGEN_POLL_INTERVAL", "3", "Seconds between looks, 0.05-60."),
-    Setting("MEIGEN_HTTP_TOKEN", "", "Bearer token that clients of `serve --http` must send."),
-    Setting("MEIGEN_LOG_LEVEL", "warning", "debug, info, warning or error; logs go to stderr."),
-)
+_NETWORK = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)")
+_NOWHERE = Path(os.devnull, "meigen-mcp")
+"""Stands for a folder that is not known: nothing can be made in it."""
+from_elsewhere: ContextVar[bool] = ContextVar("from_elsewhere", default=False)
+"""Whether the request under way may come from another computer; the transport knows."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -79,8 +32,16 @@ class Settings:
         max_per_generation: credits; None: no cap.
         max_per_day: credits in 24 hours; None: no cap.
         confirm_above: credits; None: never ask.
-        problems: one sentence for each bad value; with any, no tool spends anything.
-        discreet: answers name no path of this machine, which their reader cannot open.
+        keep_days: days after which a saved file is deleted; None: never.
+        metadata: all, mark or off; empty: what is usual for each format.
+        tasks: whether a client that asks for tasks is given some.
+        problems: what is wrong with each bad value; with any, no tool spends anything.
+        discreet: no answer names a path of this machine, which its reader cannot open.
+        database_url: where many servers share one ledger; None: it is a file in `data_dir`.
+        database_direct_url: the same past any pooler; None: there is none in between.
+        request_keys: seal what a client carries from one of them to another; the first seals,
+            all open. None: each server has one of its own.
+        sandbox: the name of the sandbox, empty for one that forgets; None: it is MeiGen.
     """
 
     token: str | None
@@ -97,8 +58,36 @@ class Settings:
     poll_interval: float
     http_token: str | None
     log_level: str
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    metadata: str = ""
+    keep_days: float | None = None
+    tasks: bool = True
     discreet: bool = False
+    sandbox: str | None = None
+    database_url: str | None = None
+    database_direct_url: str | None = None
+    request_keys: tuple[str, ...] = ()
+
+    @property
+    def ledger_place(self) -> str:
+        """Where the ledger is, in words."""
+        if self.database_url is not None:
+            return "the database of MEIGEN_DATABASE_URL"
+        return str(self.data_dir)
+
+    @property
+    def names_paths(self) -> bool:
+        """Whether the answer to the request under way may name paths of this machine."""
+        return not (self.discreet or from_elsewhere.get())
+
+    def without_paths(self, sentence: str) -> str:
+        """Return a sentence as the request under way may hear it: a folder by its variable."""
+        if self.names_paths:
+            return sentence
+        folders = {"MEIGEN_DATA_DIR": self.data_dir, "MEIGEN_OUTPUT_DIR": self.output_dir}
+        for name, folder in folders.items():
+            sentence = sentence.replace(str(folder), name) if folder else sentence
+        return sentence
 
     @property
     def own_origin(self) -> str | None:
@@ -108,23 +97,14 @@ class Settings:
     @property
     def reference_folders(self) -> tuple[Path, ...]:
         """The folders that local references may come from; none where paths are not named."""
-        if self.discreet:
+        if not self.names_paths:
             return ()
         return (*((self.output_dir,) if self.output_dir else ()), *self.reference_dirs)
 
     @property
     def accepts(self) -> Accepts:
         """What references may be in a call to this server."""
-        return Accepts(self.own_origin, results=True, files=not self.discreet)
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether the literal host of a URL is this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return Accepts(self.own_origin, results=True, files=self.names_paths)
 
 
 TOKEN_SHAPE = re.compile(r"meigen_sk_\S{32}")
@@ -138,28 +118,32 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         environment: the variables; by default those of this process.
 
     Returns:
-        The settings; a bad value is replaced by its default and described in `problems`.
+        The settings; a bad value is described in `problems`, and its default stands in for it, or
+        for a limit on spending a limit of 0.
     """
-    reader = _Reader(os.environ if environment is None else environment)
+    reader = Reader(os.environ if environment is None else environment)
     reader.misspelt()
-    caps = {
-        name: reader.credits(f"MEIGEN_MAX_CREDITS_PER_{name}") for name in ("GENERATION", "DAY")
-    }
     return Settings(
         token=reader.token(),
-        base_url=reader.origin("MEIGEN_BASE_URL", "https://www.meigen.ai"),
-        upload_url=reader.origin("MEIGEN_UPLOAD_URL", "https://gen.meigen.ai"),
-        data_dir=reader.folder("MEIGEN_DATA_DIR") or _default_data_dir(),
+        base_url=reader.origin("MEIGEN_BASE_URL"),
+        upload_url=reader.origin("MEIGEN_UPLOAD_URL"),
+        data_dir=reader.folder("MEIGEN_DATA_DIR", default_data_dir) or _NOWHERE,
         output_dir=reader.output_dir(),
         reference_dirs=reader.folders("MEIGEN_REFERENCE_DIRS"),
-        max_per_generation=caps["GENERATION"],
-        max_per_day=caps["DAY"],
-        confirm_above=reader.confirm_above(),
-        models=reader.words("MEIGEN_MODELS"),
-        rate_limit=int(reader.number("MEIGEN_RATE_LIMIT", 12, 1, 100_000, whole=True)),
-        poll_interval=reader.number("MEIGEN_POLL_INTERVAL", 3, 0.05, 60),
+        max_per_generation=reader.credits("MEIGEN_MAX_CREDITS_PER_GENERATION"),
+        max_per_day=reader.credits("MEIGEN_MAX_CREDITS_PER_DAY"),
+        confirm_above=reader.credits("MEIGEN_CONFIRM_ABOVE", may_be_off=True),
+        models=reader.model_ids("MEIGEN_MODELS"),
+        rate_limit=int(reader.number("MEIGEN_RATE_LIMIT", 1, 100_000, whole=True)),
+        poll_interval=reader.number("MEIGEN_POLL_INTERVAL", 0.05, 60),
         http_token=reader.secret("MEIGEN_HTTP_TOKEN"),
-        log_level=reader.log_level(),
+        log_level=reader.choice("MEIGEN_LOG_LEVEL", LOG_LEVELS),
+        keep_days=reader.days("MEIGEN_KEEP_DAYS"),
+        metadata=reader.choice("MEIGEN_METADATA", ("all", "mark", "off")),
+        tasks=reader.choice("MEIGEN_TASKS", ("on", "off")) == "on",
+        database_url=reader.database("MEIGEN_DATABASE_URL"),
+        database_direct_url=reader.database("MEIGEN_DATABASE_DIRECT_URL"),
+        request_keys=reader.keys("MEIGEN_REQUEST_KEYS_FILE"),
         problems=tuple(reader.problems),
     )
 
@@ -171,190 +155,36 @@ def layered(beneath: Mapping[str, str]) -> dict[str, str]:
 
 def shown(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the settings that are set, as they may be shown: a secret by its length."""
-    reader = _Reader(environment)
-    values = {setting.name: reader.text(setting.name) for setting in SETTINGS}
+    reader = Reader(environment)
+    values = {setting.name: reader.given(setting.name) for setting in SETTINGS}
     return {
-        name: f"set, {len(value)} characters" if name in SECRET else _SECRETS.sub("***", value)
+        name: f"set, {len(value)} characters" if name in SECRET else hide(value)
         for name, value in values.items()
         if value is not None
     }
 
 
-def network(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the proxy and certificate variables that are set, without passwords."""
-    names = {name for proxy in _PROXIES for name in (proxy, proxy.lower())} | set(_CERTIFICATES)
-    return {
-        name: _PASSWORD.sub("***@", environment[name])
-        for name in sorted(names)
-        if environment.get(name)
-    }
+def network_variables() -> dict[str, str]:
+    """Return the proxy and certificate variables of this process, or the system's own proxies."""
+    given = {name: value for name, value in os.environ.items() if _NETWORK.fullmatch(name)}
+    if sys.platform in {"darwin", "win32"} and not any("proxy" in name.lower() for name in given):
+        from urllib.request import getproxies  # noqa: PLC0415  # slow: with the first request
+
+        given |= {f"{scheme}_proxy": url for scheme, url in getproxies().items()}
+    return given
 
 
 def client_folders() -> dict[str, Path]:
     """Return the folders that some clients let a variable of their own name."""
-    names = {"claude-code": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME"}
-    return {
-        client: Path(os.environ[name]) for client, name in names.items() if os.environ.get(name)
-    }
+    names = {"claude-code": "CLAUDE_CONFIG_DIR", "codex": "CODEX_HOME", "copilot": "COPILOT_HOME"}
+    told = {client: os.environ.get(name) for client, name in names.items()}
+    return {client: Path(folder) for client, folder in told.items() if folder}
 
 
-class _Reader:
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        self._environment = environment
-        self.problems: list[str] = []
-
-    def text(self, name: str) -> str | None:
-        value = self._environment.get(name, "").strip()
-        return None if not value or _PLACEHOLDER.fullmatch(value) else value
-
-    def _bad(self, name: str, value: str, allowed: str) -> None:
-        shown = _SECRETS.sub("***", value)
-        self.problems.append(f'{name} is "{shown}"; allowed: {allowed}.')
-
-    def misspelt(self) -> None:
-        """Name the variables that were surely meant as one of ours: a cap must not be lost so."""
-        names = [setting.name for setting in SETTINGS]
-        for name in sorted(self._environment):
-            meant = difflib.get_close_matches(name, names, 1, 0.9)
-            if name.startswith("MEIGEN_") and name not in names and meant and self.text(name):
-                self.problems.append(f"{name} is no setting; did you mean {meant[0]}?")
-
-    def token(self) -> str | None:
-        if self.text("MEIGEN_API_TOKEN") is not None:
-            return self.secret("MEIGEN_API_TOKEN")
-        name = "MEIGEN_API_TOKEN_FILE"
-        value = self.text(name)
-        path = self.folder(name)
-        if value is None or path is None:
-            return None
-        token = ""
-        try:
-            with path.open(encoding="utf-8-sig") as file:
-                token = file.read(_LONGEST_TOKEN_FILE).strip()
-        except (OSError, ValueError):
-            pass
-        if not token:
-            self._bad(name, value, "a readable text file with the token")
-            return None
-        return self._secret(name, token)
-
-    def secret(self, name: str) -> str | None:
-        value = self.text(name)
-        return None if value is None else self._secret(name, value)
-
-    def _secret(self, name: str, value: str) -> str | None:
-        if value.isascii() and value.isprintable() and " " not in value:
-            return value
-        self.problems.append(f"{name} has characters that no token has; paste the token again.")
-        return None
-
-    def origin(self, name: str, default: str) -> str:
-        value = self.text(name)
-        if value is None:
-            return default
-        found = _origin(value.lower())
-        if found is None:
-            self._bad(
-                name,
-                value,
-                "an origin such as https://www.meigen.ai (http for loopback only), without a path",
-            )
-        return found or default
-
-    def folder(self, name: str) -> Path | None:
-        value = self.text(name)
-        return None if value is None else self._path(name, value)
-
-    def folders(self, name: str) -> tuple[Path, ...]:
-        parts = [part.strip() for part in (self.text(name) or "").split(os.pathsep)]
-        found = [self._path(name, part) for part in parts if part]
-        return tuple(path for path in found if path is not None)
-
-    def _path(self, name: str, value: str) -> Path | None:
-        try:
-            return Path(value).expanduser().absolute()
-        except (RuntimeError, OSError):  # ~ of somebody whom this machine does not know
-            self._bad(name, value, "a path on this machine")
-            return None
-
-    def output_dir(self) -> Path | None:
-        if (self.text("MEIGEN_OUTPUT_DIR") or "").lower() == "off":
-            return None
-        return self.folder("MEIGEN_OUTPUT_DIR") or _default_output_dir()
-
-    def words(self, name: str) -> tuple[str, ...]:
-        parts = [part.strip() for part in (self.text(name) or "").split(",")]
-        return tuple(part for part in parts if part)
-
-    def credits(self, name: str) -> Decimal | None:
-        value = self.text(name)
-        if value is None:
-            return None
-        amount = _decimal(value)
-        if amount is None:
-            self._bad(name, value, "a number of credits, 0 or more")
-        return amount
-
-    def confirm_above(self) -> Decimal | None:
-        value = self.text("MEIGEN_CONFIRM_ABOVE")
-        if value is None:
-            return Decimal(100)
-        if value.lower() == "off":
-            return None
-        amount = _decimal(value)
-        if amount is None:
-            self._bad("MEIGEN_CONFIRM_ABOVE", value, "a number of credits, 0 or more, or off")
-            return Decimal(100)
-        return amount
-
-    def number(
-        self, name: str, default: float, low: float, high: float, *, whole: bool = False
-    ) -> float:
-        value = self.text(name)
-        if value is None:
-            return default
-        amount = _decimal(value)
-        if amount is None or not low <= float(amount) <= high or (whole and amount != int(amount)):
-            kind = "a whole number" if whole else "a number"
-            self._bad(name, value, f"{kind} from {low} to {high}")
-            return default
-        return float(amount)
-
-    def log_level(self) -> str:
-        value = self.text("MEIGEN_LOG_LEVEL") or "warning"
-        if value.lower() not in ("debug", "info", "warning", "error"):
-            self._bad("MEIGEN_LOG_LEVEL", value, "debug, info, warning or error")
-            return "warning"
-        return value.lower()
-
-
-def _decimal(value: str) -> Decimal | None:
-    return Decimal(value) if _NUMBER.fullmatch(value) else None
-
-
-def _origin(value: str) -> str | None:
-    """Return an origin in its one spelling, since it is part of an account's name."""
-    found = _ORIGIN.fullmatch(value)
-    if found is None:
-        return None
-    scheme, host, standard = found[1], found[2], 443 if found[1] == "https" else 80
-    port = int(found[3] or standard)
-    try:
-        host = f"[{IPv6Address(host[1:-1])}]" if host.startswith("[") else host
-    except ValueError:
-        return None
-    if not 0 < port < 2**16 or (scheme == "http" and not is_loopback(value)):
-        return None
-    return f"{scheme}://{host}" + ("" if port == standard else f":{port}")
-
-
-def _default_data_dir() -> Path:
+def default_data_dir() -> Path:
+    """Return the folder of ledger and caches where none is set."""
     from platformdirs import user_data_path  # noqa: PLC0415  # only without MEIGEN_DATA_DIR
 
-    return user_data_path("meigen-mcp", appauthor=False)
-
-
-def _default_output_dir() -> Path:
-    from platformdirs import user_pictures_path  # noqa: PLC0415  # only without MEIGEN_OUTPUT_DIR
-
-    return user_pictures_path() / "MeiGen"
+    with suppress(RuntimeError):  # no home is known
+        return user_data_path("meigen-mcp", appauthor=False)
+    return Path()

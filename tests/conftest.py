@@ -1,14 +1,45 @@
 """What many tests start from."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
-from studio import make_settings
+from hypothesis import settings as hypothesis
+from support.in_memory import make_settings
+from support.postgres import PostgresServer, run_postgres
+from tools.gate import list_besides
 
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.state import Options
 from meigen_mcp.settings import Settings
+
+# Coverage is read of the processes that run tests; those that tests start go at their own speed.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
+# A shell that runs the tests in the background has them, and all that they start, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+hypothesis.register_profile("quick", max_examples=10)  # what `nox -s quick` tries of a property
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Return a PostgreSQL server, one for all tests of a process."""
+    with run_postgres() as server:
+        yield server
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where several processes share the tests, mix their files: else the patient come last."""
+    if hasattr(config, "workerinput"):
+        files = sorted({item.path for item in items})
+        Random(1).shuffle(files)  # noqa: S311  # in the same way in each process
+        items.sort(key=lambda item: files.index(item.path))
 
 
 @pytest.fixture
@@ -25,10 +56,10 @@ def settings(tmp_path: Path) -> Settings:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name what this command does not run."""
-    terminalreporter.write_line(
-        "not run here, since they need npm: the official conformance suite (python -m"
-        " tests.conformance) and the viewer in Chromium (python -m tests.viewer)"
-    )
+    if besides := list_besides().values():
+        terminalreporter.write_line("the gate (.ci/run) has besides, from Debian and npm:")
+    for part in besides:
+        terminalreporter.write_line(f"  {part}")
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import bundle
 import pytest
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.client.stdio import stdio_client
+from tools import bundle
 
 import meigen_mcp
-from meigen_mcp.settings import SETTINGS, load
-from meigen_mcp.tools import ABOUT_TOOLS
+from meigen_mcp.server.tool_schemas import ABOUT_TOOLS
+from meigen_mcp.settings import load
+from meigen_mcp.variables import SETTINGS
 
 MCPB, UV = shutil.which("mcpb"), shutil.which("uv")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from chaos import kills, wire
+from chaos import days, kills, wire
 from chaos.parts import PARTS, SHORT, Size
 from chaos.report import KEPT, filled, section
 from chaos.truth import Post, Row, broken, most_in_a_window, tally
@@ -21,7 +21,6 @@ FAULTS = {
 
 
 @pytest.mark.skipif(os.name == "nt", reason="SIGKILL is POSIX's")
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("part", PARTS)
 async def test_every_promise_is_kept(part: str) -> None:
     """Nothing is lost, charged twice or spent over a cap, whatever breaks."""
@@ -102,7 +101,12 @@ def cells(part: str) -> list[list[str]]:
     return lines[2:]
 
 
-@pytest.mark.parametrize("part", PARTS)
+def test_the_page_lists_every_bad_day() -> None:
+    """With how often it was lived through, and what came of it."""
+    assert [row[0] for row in cells("days")] == [day.name for day in days.DAYS]
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part != "days"])
 def test_the_page_tells_of_every_part_and_each_was_kept(part: str) -> None:
     """`python -m tests.chaos --write docs/money-safety.md` makes it anew."""
     _, text, _ = section(PAGE, part)

@@ -7,7 +7,16 @@ from typing import get_args
 import pytest
 
 from meigen_mcp import errors
-from meigen_mcp.errors import ApiError, Charged, InvalidArguments, MeigenError, Problem, Refusal
+from meigen_mcp.errors import (
+    ApiError,
+    Charged,
+    InvalidArguments,
+    LedgerUnavailable,
+    MeigenError,
+    Problem,
+    Refusal,
+    Unforeseen,
+)
 
 
 def _drawn() -> Iterator[tuple[str, str | None]]:
@@ -69,7 +78,10 @@ def test_a_refusal_of_our_own_never_costs_anything(kind: type[Refusal]) -> None:
     assert kind.charged == "no"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ENDS if kind is not InvalidArguments])
+OF_ITS_OWN_WORDS = (InvalidArguments, LedgerUnavailable, Unforeseen)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in ENDS if kind not in OF_ITS_OWN_WORDS])
 def test_an_error_shows_its_sentence(kind: type[MeigenError]) -> None:
     """As its message and as its text."""
     error = kind("It is broken.")
@@ -80,6 +92,14 @@ def test_an_error_shows_its_sentence(kind: type[MeigenError]) -> None:
 def test_an_error_of_the_api_keeps_its_waiting_time(kind: type[ApiError]) -> None:
     """None where the API said nothing."""
     assert (kind("No.").retry_after, kind("No.", retry_after=3).retry_after) == (None, 3)
+
+
+def test_what_nobody_foresaw_is_told_by_its_reference() -> None:
+    """The log has the rest."""
+    assert Unforeseen("1a2b3c4d").message == (
+        "Internal error of this server; its log says more under reference 1a2b3c4d. Whether"
+        " something was charged is not known."
+    )
 
 
 def test_invalid_arguments_name_every_problem() -> None:

@@ -1,17 +1,15 @@
 """The README tells the truth."""
 
-import base64
-import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
-import readme
+from tools import readme
 
 import meigen_mcp
-from meigen_mcp import settings
-from meigen_mcp.clients import CLIENTS, Launch
+from meigen_mcp.commands.clients import CLIENTS
+from meigen_mcp.commands.launch import Launch
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_generated_tables_are_those_of_the_code(page: Path) -> None:
     """A changed model, setting or attack changes the page in the same commit."""
     text = page.read_text(encoding="utf-8")
-    assert text == readme.filled(text), "run `python tests/readme.py`"
+    assert text == readme.filled(text), "run `python -m tests.tools.readme`"
 
 
 def test_every_generated_part_has_its_place() -> None:
@@ -49,23 +47,6 @@ def test_the_version_is_that_of_pyproject() -> None:
     """The version is written once."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert meigen_mcp.__version__ == project["version"]
-
-
-def test_the_install_links_start_the_package_and_carry_no_token() -> None:
-    """Decoded as Cursor and VS Code decode them."""
-    links = readme.links(readme.README.read_text(encoding="utf-8"))
-    cursor, vscode = links["cursor.com"], links["vscode.dev"]
-    assert (cursor["name"], vscode["name"]) == ("meigen", "meigen")
-    for client, config in (
-        ("cursor", json.loads(base64.b64decode(cursor["config"], validate=True))),
-        ("vscode", json.loads(vscode["config"])),
-    ):
-        launch = CLIENTS[client].launch(config)
-        assert launch.command == ("uvx", "meigen-mcp")
-        assert settings.load(launch.environment).token is None
-    (question,) = json.loads(vscode["inputs"])
-    assert question["password"] is True
-    assert f"${{input:{question['id']}}}" in vscode["config"]
 
 
 def test_every_snippet_is_what_the_installer_writes() -> None:

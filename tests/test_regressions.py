@@ -10,28 +10,31 @@ from threading import Event, Timer
 from uuid import UUID
 
 import anyio
-import httpx
 import pytest
-from over_http import ACCEPT, inside
 from starlette.types import Message
-from studio import ORIGIN, make_settings, studio
-from workbench import Workbench, workbench
+from support.in_memory import ORIGIN, connect, make_settings
+from support.over_http import ACCEPT, inside, patient
+from support.records import EMPTY
+from support.workbench import Workbench, workbench
 
-from meigen_mcp import http
-from meigen_mcp.app import on_sandbox
-from meigen_mcp.catalogue import Catalogue, shipped
-from meigen_mcp.database import Database
+from meigen_mcp.app import on_sandbox, open_ledger
+from meigen_mcp.catalogue.models import Catalogue, shipped
 from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.ledger import Ledger
-from meigen_mcp.media import Media
-from meigen_mcp.poller import REST
+from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.calls import Terms
+from meigen_mcp.ledger.sqlite.database import Database
+from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot
+from meigen_mcp.media.store import Media
+from meigen_mcp.poller.poller import REST
 from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.server.tool_schemas import generate_schema
 from meigen_mcp.settings import Settings
-from meigen_mcp.tools import generate_schema
-from meigen_mcp.window import Window
+from meigen_mcp.transports import http
 
 
-def test_a_server_that_starts_while_another_makes_the_ledger_waits_for_it(tmp_path: Path) -> None:
+async def test_a_server_that_starts_while_another_makes_the_ledger_waits_for_it(
+    tmp_path: Path,
+) -> None:
     """SQLite refuses at once to turn the write-ahead log on while somebody else writes."""
     with closing(
         sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None, check_same_thread=False)
@@ -39,10 +42,10 @@ def test_a_server_that_starts_while_another_makes_the_ledger_waits_for_it(tmp_pa
         other.execute("BEGIN IMMEDIATE")
         over = Timer(0.2, other.execute, ("ROLLBACK",))
         over.start()
-        database = Database(tmp_path)
-        Ledger(database).notes.put("name", "value")
-        assert Ledger(database).notes.get("name") == "value"
-        database.close()
+        ledger = open_ledger(make_settings(tmp_path, MEIGEN_DATA_DIR=str(tmp_path)))
+        await ledger.live_lists.keep({}, 1.0)
+        assert await ledger.live_lists.load() == ({}, 1.0)
+        await ledger.close()
         over.join()
 
 
@@ -50,33 +53,33 @@ async def test_a_call_that_waited_leaves_nothing_behind(tmp_path: Path) -> None:
     """Each finished generation used to keep an event for those who had waited for it."""
     async with workbench(tmp_path) as on:
         job = (await on.generate(modelId="nanobanana-2")).job
-        await on.ledger.wait(job, lambda _: True, until=0)
-        assert len(on.ledger._waiting) == 0  # noqa: SLF001  # there is no other sign of it
+        await on.ledger.changes.follow(job, on.clock.now)
+        assert len(on.ledger.changes._followers._each) == 0  # noqa: SLF001  # there is no other sign
 
 
 async def test_announcements_leave_nothing_behind(settings: Settings, emulator: Emulator) -> None:
     """Each finished generation used to keep what had been told of it."""
-    async with studio(settings, emulator) as on:
+    async with connect(settings, emulator) as on:
         with anyio.fail_after(10):
             await on.call("generate_image", prompt="a fox")
-            told = on.app.live._told  # noqa: SLF001  # there is no other sign of it
+            told = on.app.subscriptions._told  # noqa: SLF001  # there is no other sign of it
             while told:  # noqa: ASYNC110  # nor of its end
                 await anyio.sleep(0.01)
     assert told == {}
 
 
 async def _announced(on: Workbench) -> None:
-    since = on.ledger.version() - 1
-    await anext(on.ledger.changes(on.service.account, since))
+    since = await on.ledger.changes.version() - 1
+    await anext(on.ledger.changes.changes(since))
 
 
 async def _looked_for_the_dead(on: Workbench) -> None:
-    on.ledger.agenda.take_over(on.service.account, on.clock.now + 3600)
+    await on.ledger.queue.reclaim(on.clock.now + 3600)
 
 
 async def _asked_for_its_place(on: Workbench) -> None:
-    ((_, job),) = on.ledger.newest(on.service.account, 1)
-    on.service._place(job)  # noqa: SLF001  # what a call that waits in line asks
+    job = await on.newest()
+    await on.ledger.queue.place(job, on.clock.now)
 
 
 @pytest.mark.parametrize("act", [_announced, _looked_for_the_dead, _asked_for_its_place])
@@ -94,13 +97,14 @@ async def test_a_long_history_slows_nothing_down(
         job = await on.settle((await on.generate(modelId="nanobanana-2")).job)
         for number in range(300):
             if number in (10, 299):
-                with on.ledger.database.reading() as db:
-                    db.set_progress_handler(tick, 1)
-                    steps.append(0)
-                    await act(on)
-                    db.set_progress_handler(None, 0)
+                steps.append(0)
+                await on.ledger._worker.read(lambda db: db.set_progress_handler(tick, 1))  # noqa: SLF001
+                await act(on)
+                await on.ledger._worker.read(lambda db: db.set_progress_handler(None, 0))  # noqa: SLF001
             again = replace(job, request_id=str(UUID(int=number)), generation_id=str(number))
-            on.ledger.mark(on.ledger.add(again, None, adoptable=False), answered=True)
+            added = await on.ledger.calls.add(again, Terms(adoptable=False))
+            assert isinstance(added, Generation)
+            await on.ledger.calls.mark(added, answered=True)
     assert steps[1] < 2 * steps[0]
 
 
@@ -111,7 +115,7 @@ async def test_a_body_that_is_no_message_is_refused_in_our_own_words(
     """A 2025 client used to be sent the text of the library that could not read it."""
     async with (
         inside(settings, emulator) as (origin, _),
-        httpx.AsyncClient(base_url=origin) as client,
+        patient(origin) as client,
     ):
         answer = await client.post(http.PATH, content=body, headers=ACCEPT)
     said = answer.json()["error"]["message"]
@@ -126,32 +130,36 @@ async def test_a_ledger_that_cannot_be_written_is_left_in_peace(
         job = (await on.generate(prompt="sandbox:stall", modelId="nanobanana-2", wait=0)).job
         on.clock.now = job.next_look or 0.0
         with monkeypatch.context() as broken:
-            for name in ("save", "look_again"):
-                broken.setattr(on.ledger, name, _full)
+            broken.setattr(on.ledger.records, "change", _full)
             looks = []
             for _ in range(3):
                 await on.poller.step()
                 looks.append(sum(route == "status" for route, _ in on.wire.seen))
         on.clock.now += REST
         await on.poller.step()
-        found = on.ledger.get(job.account, job.request_id)
+        found = await on.ledger.records.get(job.request_id)
     assert looks == [1, 1, 1]
     assert found is not None
     assert (found.next_look or 0.0) > on.clock.now
 
 
-def _full(*_: object, **__: object) -> None:
+async def _full(*_: object, **__: object) -> None:
     raise LedgerUnavailable("The disk is full.")
 
 
 def test_a_place_behind_a_post_under_way_is_asked_for_again_in_a_minute(tmp_path: Path) -> None:
     """It used to be put off until that POST would have timed out, though it frees itself sooner."""
-    window = Window(Database(tmp_path), "account", 1)
-    assert window.claim("first", 0.0, held_until=130.0) == (1, None)
-    assert window.claim("second", 5.0, held_until=135.0) == (None, 65.0)
-    window.answered(1, 6.0)
-    assert window.claim("second", 65.0, held_until=195.0) == (None, 66.0)
-    assert window.claim("second", 66.0, held_until=196.0) == (1, None)
+    with closing(Database(tmp_path)) as database:
+        db = database.open()
+
+        def claim(now: float) -> tuple[int, None] | tuple[None, float]:
+            return claim_slot(db, EMPTY, 1, now, held_until=now + 130.0)
+
+        assert claim(0.0) == (1, None)
+        assert claim(5.0) == (None, 65.0)
+        free_slot(db, 1, 6.0)
+        assert claim(65.0) == (None, 66.0)
+        assert claim(66.0) == (1, None)
 
 
 def test_ratios_that_differ_only_in_their_order_are_still_told() -> None:
@@ -175,7 +183,7 @@ async def test_a_folder_that_hangs_holds_no_answer_up(
     hung = Event()
     monkeypatch.setattr(Media, "problem", lambda _: hung.wait(60))
     try:
-        async with studio(settings, emulator) as on:
+        async with connect(settings, emulator) as on:
             with anyio.fail_after(20):
                 made = await on.call("generate_image", prompt="a fox")
     finally:
@@ -219,8 +227,9 @@ async def test_a_new_sandbox_knows_nothing_of_what_was_spent_in_the_last(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     spent = []
     for _ in range(2):
-        with closing(Database(on_sandbox(settings, ORIGIN).data_dir)) as database:
-            ledger = Ledger(database)
-            spent.append(int(ledger.spent(0)))
-            ledger.add(made, None, adoptable=True)
+        ledger = open_ledger(on_sandbox(settings, ORIGIN))
+        found = await ledger.records.overview(0, made.created_at + 1)
+        spent.append(int(found.spent_month))
+        await ledger.calls.add(made, Terms())
+        await ledger.close()
     assert (spent, made.amount > 0) == ([0, 0], True)

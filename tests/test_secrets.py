@@ -7,11 +7,11 @@ from typing import Any
 
 import httpx
 import pytest
-from studio import MODES, TOKEN, Mode, make_settings, studio
-from workbench import answers
+from support.in_memory import MODES, TOKEN, Mode, connect, make_settings
+from support.workbench import answers
 
-from meigen_mcp import service
 from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.service import waiting
 
 # The API repeats what it was sent, wherever it can.
 ECHOES: dict[str, Any] = {
@@ -45,10 +45,10 @@ async def test_a_token_that_the_api_repeats_goes_nowhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Answers, resources, logs at debug level and the ledger's bytes are searched."""
-    monkeypatch.setattr(service, "ACCEPTANCE", 0.3)  # no need to wait for what never comes
+    monkeypatch.setattr(waiting, "ACCEPTANCE", 0.3)  # no need to wait for what never comes
     caplog.set_level(logging.DEBUG)
     configured = make_settings(tmp_path)
-    async with studio(configured, emulator, mode) as on:
+    async with connect(configured, emulator, mode) as on:
         real = on.transport.handle_async_request
 
         async def spoiled(request: httpx.Request) -> httpx.Response:
@@ -144,11 +144,11 @@ async def test_a_token_planted_on_any_route_goes_nowhere(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """In exceptions and their causes, headers, redirects, bodies and URLs; all is searched."""
-    monkeypatch.setattr(service, "ACCEPTANCE", 1.0)
+    monkeypatch.setattr(waiting, "ACCEPTANCE", 1.0)
     caplog.set_level(logging.DEBUG)
     configured = make_settings(tmp_path)
     planted: dict[str, list[Callable[[httpx.Request], httpx.Response]]] = {}
-    async with studio(configured, emulator, mode) as on:
+    async with connect(configured, emulator, mode) as on:
         real = on.transport.handle_async_request
 
         async def spoiled(request: httpx.Request) -> httpx.Response:

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 
 import meigen_mcp
-from meigen_mcp.settings import SECRET, SETTINGS
+from meigen_mcp.variables import SECRET, SETTINGS
 
 ROOT = Path(__file__).parent.parent
 SERVER: dict[str, Any] = json.loads((ROOT / "server.json").read_text(encoding="utf-8"))

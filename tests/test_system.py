@@ -1,7 +1,10 @@
 """What the operating system is asked for: privacy, locks that die with their process, signals."""
 
+import asyncio
+import errno
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +18,17 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from meigen_mcp import system
-from meigen_mcp.system import Lock, private_file, private_folder, secret, termination
+from meigen_mcp.system import (
+    Clocks,
+    Lock,
+    Signal,
+    can_lock,
+    listen_on,
+    private_file,
+    private_folder,
+    secret,
+    termination,
+)
 
 posix = pytest.mark.skipif(system.WINDOWS, reason="modes and signals of POSIX")
 
@@ -277,3 +290,114 @@ async def test_on_windows_a_cancelled_wait_leaves_the_handlers_as_they_were(
         during = signal.getsignal(signal.SIGINT)
         group.cancel_scope.cancel()
     assert (during is before, signal.getsignal(signal.SIGINT) is before) == (False, True)
+
+
+# --- clocks -----------------------------------------------------------------------------------
+
+
+def test_a_time_is_as_long_ago_as_the_clock_that_says_more() -> None:
+    """The wall clock is set and goes on in sleep; the other one is not, and does not."""
+    wall, monotonic = [1000.0], [0.0]
+    clocks = Clocks(lambda: wall[0], lambda: monotonic[0])
+    told = [clocks.since(1000.0)]
+    wall[0], monotonic[0] = 1100.0, 10.0  # asleep for 90 s
+    told.append(clocks.since(1000.0))
+    wall[0], monotonic[0] = 1050.0, 200.0  # set back by 240 s
+    told.append(clocks.since(1000.0))
+    assert told == [0.0, 100.0, 200.0]
+
+
+def test_a_time_that_another_process_stored_counts_from_what_the_wall_clock_says() -> None:
+    """Then the monotonic clock goes on from there."""
+    wall, monotonic = [1000.0], [5.0]
+    clocks = Clocks(lambda: wall[0], lambda: monotonic[0])
+    told = [clocks.since(940.0)]
+    wall[0], monotonic[0] = 960.0, 25.0
+    told.append(clocks.since(940.0))
+    assert told == [60.0, 80.0]
+
+
+def test_a_time_that_lies_ahead_is_not_known() -> None:
+    """Also if it was known before the clock was set back; it is again when the clock is right."""
+    wall = [1000.0]
+    clocks = Clocks(lambda: wall[0], lambda: 0.0)
+    told = []
+    for now in (1000.0, 900.0, 1000.0):
+        wall[0] = now
+        told += [clocks.since(999.0), clocks.since(1001.0)]
+    assert told == [1.0, None, None, None, 1.0, None]
+
+
+def test_only_so_many_times_are_remembered() -> None:
+    """A server that runs for months asks about many; the oldest go first."""
+    monotonic = [0.0]
+    clocks = Clocks(lambda: 5000.0, lambda: monotonic[0])
+    for at in range(1001):
+        clocks.since(float(at))
+    monotonic[0] = 10.0
+    assert (clocks.since(1.0), clocks.since(0.0)) == (5009.0, 5000.0)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_what_is_answered_leaves_at_once(host: str) -> None:
+    """An answer in two parts used to wait for the client's delayed acknowledgement, 40 ms."""
+    held_back: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    def connected(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = writer.get_extra_info("socket")
+        held_back.set_result(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        writer.close()
+
+    try:
+        listener = listen_on(host, 0)
+    except OSError:
+        pytest.skip(f"this machine has no {host}")
+    server = await asyncio.start_server(connected, sock=listener)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        _, writer = await asyncio.open_connection(host, port)
+        assert await held_back != 0
+        writer.close()
+
+
+# --- what happens again and again ---------------------------------------------------------------
+
+
+async def test_a_signal_is_missed_by_nobody_who_counts() -> None:
+    """Also where it happens while they do something else."""
+    happens, heard = Signal(), 0
+    with anyio.fail_after(10):
+        for _ in range(3):
+            happens.set()
+            await happens.after(heard)
+            heard = happens.count
+        async with anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(happens.after, heard)
+            await anyio.wait_all_tasks_blocked()
+            happens.set()
+    assert heard == 3
+
+
+# --- file systems that cannot do it -------------------------------------------------------------
+
+
+def test_a_usual_folder_can_lock_and_keeps_nothing_of_the_look(tmp_path: Path) -> None:
+    """As SQLite needs it."""
+    assert can_lock(tmp_path) is True
+    assert list(tmp_path.iterdir()) == []
+
+
+@posix
+@pytest.mark.parametrize("kind", ["fcntl.flock", "fcntl.lockf", "mmap.mmap"])
+def test_a_folder_that_cannot_lock_or_share_is_known(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some network file systems can neither; to SQLite that looks like a file that is busy."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(kind, refuses)
+    assert can_lock(tmp_path) is False
+    assert list(tmp_path.iterdir()) == []

@@ -19,9 +19,11 @@ from starlette.types import Receive, Scope, Send
 
 from meigen_mcp import sandbox
 from meigen_mcp.sandbox import media
-from meigen_mcp.sandbox.emulator import UPLOAD_BYTES, Emulator
+from meigen_mcp.sandbox.drafts import said_of
+from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.models import INVENTED, JSON, body
-from meigen_mcp.sandbox.state import Account, ApiError, Job, Post, Submission
+from meigen_mcp.sandbox.state import Account, Job, Post, SandboxError, Submission
+from meigen_mcp.sandbox.uploads import UPLOAD_BYTES
 
 HANG_UP = "meigen_mcp.sandbox.hang_up"
 _NO_STORE = {"Cache-Control": "no-store"}
@@ -40,11 +42,12 @@ def create_app(emulator: Emulator) -> Starlette:
             Route("/api/models", api.models),
             Route("/media/{name}", api.media),
             Route("/upload/presign", api.presign, methods=["POST"]),
+            Route("/api/upload/reference-video", api.presign_clip, methods=["POST"]),
             Route("/upload/{id}", api.upload, methods=["PUT"]),
             Route("/sandbox/state", api.state),
         ],
         exception_handlers={
-            ApiError: _refused,
+            SandboxError: _refused,
             ClientDisconnect: _gone,
             404: _not_found,
         },
@@ -68,7 +71,7 @@ class _Api:
             sent = await _json(request)
             made = emulator.submit(account, sent, _origin(request))
             response: Response = self._accepted(made, account, _origin(request))
-        except ApiError as error:
+        except SandboxError as error:
             response = _refused(request, error)
         response.headers["X-RateLimit-Limit"] = str(emulator.options.rate_limit)
         response.headers["X-RateLimit-Remaining"] = str(emulator.remaining(account))
@@ -118,16 +121,31 @@ class _Api:
         job, index = self.emulator.media.get(name, (None, 0))
         if job is None or job.status(self.emulator.clock()) != "completed":
             raise HTTPException(404)
-        data = await to_thread.run_sync(self.render, job, index)
-        kind = "video/mp4" if job.model.media_type == "video" else "image/png"
+        film = job.model.media_type == "video"
+        part = self.emulator.part(job) if film else 0
+        data = await to_thread.run_sync(self.render, job, index, part)
+        kind = "video/mp4" if film else "image/png"
         return Response(data, media_type=kind)
 
     async def presign(self, request: Request) -> Response:
         """POST /upload/presign; no token (official client, 2026-05)."""
         asked = await _json(request)
         if not isinstance(asked, dict) or not isinstance(asked.get("filename"), str):
-            raise ApiError(400, "filename is required", "invalid_request")
+            raise SandboxError(400, "filename is required", "invalid_request")
         upload_id = self.emulator.presign(asked.get("contentType"), asked.get("size"))
+        return self._promised(upload_id, request)
+
+    async def presign_clip(self, request: Request) -> Response:
+        """POST /api/upload/reference-video, with the token (official client, 2026-09)."""
+        if self.emulator.options.era == "2026-05":
+            return _not_found(request, HTTPException(404))
+        account = self.emulator.authorize(request.headers.get("authorization"))
+        asked = await _json(request)
+        if not isinstance(asked, dict) or not isinstance(asked.get("filename"), str):
+            raise SandboxError(400, "filename is required", "invalid_request")
+        return self._promised(self.emulator.presign_clip(account, asked), request)
+
+    def _promised(self, upload_id: str, request: Request) -> Response:
         origin = _origin(request)
         return JSONResponse(
             {
@@ -142,10 +160,10 @@ class _Api:
         upload = self.emulator.uploads.get(request.path_params["id"])
         if upload is None:
             raise HTTPException(404)
-        data = await _read(request)
+        data = await _read_body(request, max(UPLOAD_BYTES, upload.size))
         if request.headers.get("content-type") != upload.content_type or len(data) != upload.size:
-            raise ApiError(403, "The signature is for another Content-Type or size")
-        upload.data = data
+            raise SandboxError(403, "The signature is for another Content-Type or size")
+        self.emulator.keep_upload(upload, data)
         return Response()
 
     async def state(self, _: Request) -> Response:
@@ -217,10 +235,15 @@ class _Api:
         if self.emulator.options.era != "2026-05":
             said |= {"success": True, "modelId": job.model.id, "creditsUsed": job.credits}
             said |= self._additions(job)
+            if (final := said_of(job, self.emulator.clock(), self.emulator.today)) is not None:
+                said["seedanceDraft"] = final
             if job.key:
                 said["requestId"] = job.key
             if status == "failed":
                 said["failureCode"] = INVENTED["failure"]["code"]
+                if job.failure_detail is not None:
+                    said["failureCode"] = "invalid_request"  # documented beside a detail
+                    said["failureDetail"] = job.failure_detail
         return said
 
     def _additions(self, job: Job) -> JSON:
@@ -247,11 +270,11 @@ class _NoReply(Response):
             pass
 
 
-def _render(job: Job, index: int) -> bytes:
+def _render(job: Job, index: int, part: int) -> bytes:
     arguments, count = job.arguments, len(job.names)
     if job.model.media_type == "video":
         return media.render_clip(
-            ratio=arguments["aspectRatio"], seconds=float(arguments["duration"])
+            ratio=arguments["aspectRatio"], seconds=float(arguments["duration"]), part=part
         )
     return media.render_image(
         model=job.model.name,
@@ -267,24 +290,24 @@ def _origin(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-async def _read(request: Request) -> bytes:
+async def _read_body(request: Request, most: int = UPLOAD_BYTES) -> bytes:
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > UPLOAD_BYTES:
-            raise ApiError(413, f"The body is larger than {UPLOAD_BYTES} bytes")
+        if len(data) > most:
+            raise SandboxError(413, f"The body is larger than {most} bytes")
     return bytes(data)
 
 
 async def _json(request: Request) -> Any:
     try:
-        return json.loads(await _read(request))
+        return json.loads(await _read_body(request))
     except (ValueError, RecursionError):
-        raise ApiError(400, "The body is not JSON", "invalid_request") from None
+        raise SandboxError(400, "The body is not JSON", "invalid_request") from None
 
 
 def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ApiError)  # noqa: S101  # the router gives no other
+    assert isinstance(error, SandboxError)  # noqa: S101  # the router gives no other
     said: JSON = {
         "success": False,
         # A message quotes the request, which may hold half a surrogate pair.

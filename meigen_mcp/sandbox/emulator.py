@@ -13,11 +13,15 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
-from meigen_mcp import listing
-from meigen_mcp.arguments import CONTROL, GENERATION, REQUEST_ID, form
-from meigen_mcp.catalogue import Model, merge, shipped
-from meigen_mcp.references import Accepts
-from meigen_mcp.rules import absent, present, show
+from meigen_mcp.catalogue import live_list
+from meigen_mcp.catalogue.arguments import CONTROL, GENERATION, REQUEST_ID, form
+from meigen_mcp.catalogue.lengths import Measured, check_measured
+from meigen_mcp.catalogue.models import Model, shipped
+from meigen_mcp.catalogue.reference_rules import Accepts
+from meigen_mcp.catalogue.rules import absent, present
+from meigen_mcp.sandbox import drafts
+from meigen_mcp.sandbox.journal import Journal
+from meigen_mcp.sandbox.media import PARTS, clip_seconds
 from meigen_mcp.sandbox.models import (
     ANSWERED_BY,
     INVENTED,
@@ -27,22 +31,32 @@ from meigen_mcp.sandbox.models import (
     price,
     seconds_range,
 )
-from meigen_mcp.sandbox.state import Account, ApiError, Job, Options, Post, Submission, Upload
+from meigen_mcp.sandbox.state import (
+    Account,
+    Job,
+    Options,
+    Post,
+    SandboxError,
+    Submission,
+    Upload,
+    invalid,
+)
+from meigen_mcp.sandbox.uploads import check_clip, check_image
+from meigen_mcp.wording import show
 
-UPLOAD_TYPES: Mapping[str, str] = {
-    "image/jpeg": "jpg",
-    "image/png": "png",
-    "image/webp": "webp",
-    "image/gif": "gif",
-}
-UPLOAD_BYTES = 9_500_000  # ceiling of the upload gateway (official client, 2026-09)
 WINDOW_SECONDS = 60  # of the rate limit (official pages, 2026-05)
 OBSERVATION_SECONDS = 2400  # how long the server can still resolve a job (official client, 2026-08)
+_EDIT = re.compile(r"\bedit\b", re.IGNORECASE)
 _TOKEN = re.compile(r"meigen_sk_[A-Za-z0-9_-]{32}")
 
 
 class Emulator:
     """The state of one sandbox.
+
+    Args:
+        options: how it behaves.
+        clock: returns Unix time.
+        journal: what an earlier process of it accepted, and where this one writes it down.
 
     Attributes:
         clock: returns Unix time.
@@ -54,24 +68,35 @@ class Emulator:
     """
 
     def __init__(
-        self, options: Options | None = None, clock: Callable[[], float] = time.time
+        self,
+        options: Options | None = None,
+        clock: Callable[[], float] = time.time,
+        journal: Journal | None = None,
     ) -> None:
         self.options = options or Options()
         self.clock = clock
-        rows = listing.read(body(self.options.era, self.options.speed, self.today))
-        self.catalogue = merge(shipped(), rows or (), self.today)
+        self._models = models(self.options.era)
+        listed = body(self.options.era, self.options.speed, self.today)
+        self.catalogue = live_list.lay(shipped(), listed, self.today) or shipped()
         self.accounts: dict[str, Account] = {}
         self.jobs: dict[str, Job] = {}
         self.media: dict[str, tuple[Job, int]] = {}
         self.posts: list[Post] = []
         self.uploads: dict[str, Upload] = {}
         self._random = random.Random(self.options.seed)  # noqa: S311  # no secret
-        self._seconds = {model.id: seconds_range(model) for model in models()}
+        self._seconds = {model.id: seconds_range(model) for model in self._models}
+        self._journal = journal
+        for known in journal.read(self.catalogue.find) if journal else ():
+            if isinstance(known, Job):
+                self._remember(known)
+            else:
+                self.uploads[known.name] = known
 
     @property
     def today(self) -> date:
-        """The date of prices."""
-        return datetime.fromtimestamp(self.clock(), UTC).date()
+        """The date of prices: that of its newest ones where this computer's date lies before it."""
+        newest = max(price.since for model in self._models for price in model.prices)
+        return max(newest, datetime.fromtimestamp(self.clock(), UTC).date())
 
     def new_id(self) -> str:
         """Return a UUID that no one has yet."""
@@ -81,12 +106,26 @@ class Emulator:
         """Return the account of an `Authorization` header."""
         scheme, _, token = (authorization or "").partition(" ")
         if token.startswith("meigen_sk_forbidden"):
-            raise ApiError(403, "This account may not use the API")
+            raise SandboxError(403, "This account may not use the API")
         known = _TOKEN.fullmatch(token) and not token.startswith("meigen_sk_revoked")
         if scheme.lower() != "bearer" or not known:
-            raise ApiError(401, "Invalid API token")
+            raise SandboxError(401, "Invalid API token")
         account_id = hashlib.sha256(token.encode()).hexdigest()[:12]
+        return self._account(account_id)
+
+    def _account(self, account_id: str) -> Account:
         return self.accounts.setdefault(account_id, Account(account_id, self.options.credits))
+
+    def _remember(self, job: Job) -> None:
+        """Take in a job that an earlier process accepted."""
+        account = self._account(job.account)
+        account.arrivals.append(job.accepted_at)
+        self._take_in(account, job)
+
+    def _take_in(self, account: Account, job: Job) -> None:
+        account.jobs.append(job)
+        self.jobs[job.id] = job
+        self.media |= {name: (job, index) for index, name in enumerate(job.names)}
 
     def remaining(self, account: Account | None) -> int:
         """Return how many submissions the window still has room for."""
@@ -101,7 +140,7 @@ class Emulator:
         now = self.clock()
         if self.remaining(account) <= 0:
             wait = math.ceil(account.arrivals[0] + WINDOW_SECONDS - now)
-            raise ApiError(
+            raise SandboxError(
                 429,
                 "Rate limit exceeded. Please slow down.",
                 retryable=True,
@@ -118,23 +157,25 @@ class Emulator:
             origin: of this sandbox, whose own URLs may be references.
         """
         if not isinstance(request, dict):
-            raise _invalid("The body must be a JSON object")
+            raise invalid("The body must be a JSON object")
         request = present(request)
         key = self._key(request.pop("idempotencyKey", None))
-        model, arguments = self._judge(request, origin)
+        final = self._final(account, request)
+        model, arguments = final or self._judge(request, origin)
         if (earlier := account.find(key)) is not None:
             if earlier.request != request:
                 message = "This idempotencyKey was used with other input"
-                raise ApiError(409, message, "idempotency_conflict")
+                raise SandboxError(409, message, "idempotency_conflict")
             return Submission(earlier, deduped=True)
         prompt = arguments["prompt"]
         if "sandbox:refuse" in prompt:
-            raise _invalid("Your prompt was flagged by our safety policy. No credits were charged.")
-        charge = price(model, arguments, self.today)
+            raise invalid("Your prompt was flagged by our safety policy. No credits were charged.")
+        dear = {"draft": False} if "sandbox:dear-draft" in prompt else {}
+        charge = price(model, {**arguments, **dear}, self.today)
         available = 0 if "sandbox:no-credits" in prompt else account.balance(self.clock())
         if charge > available:
             # The client of 2026-09 expects true: the same request succeeds after a top-up.
-            raise ApiError(
+            raise SandboxError(
                 402,
                 f"Insufficient credits: {charge} required, {available} available",
                 "insufficient_credits",
@@ -147,19 +188,50 @@ class Emulator:
         )
         return Submission(job, lost="sandbox:lose-reply" in prompt)
 
+    def _final(
+        self, account: Account, request: Mapping[str, Any]
+    ) -> tuple[Model, dict[str, Any]] | None:
+        """Return what a final is made with, if a request is that of one."""
+        named = drafts.parent_of(request) if self.options.era == "2026-11" else None
+        if named is None:
+            return None
+        return drafts.made_with(self.find_job(named, account), self.clock(), self.today)
+
     def find_request(self, account: Account, key: str) -> Job:
         """Return the job of an idempotency key."""
         job = account.find(self._key(key))
         if job is None:
-            raise ApiError(404, "No receipt", "request_not_found")
+            raise SandboxError(404, "No receipt", "request_not_found")
         return job
 
     def find_job(self, job_id: str, account: Account | None) -> Job:
         """Return a job; with an account, only one of its own (a choice: 404 rather than 403)."""
         job = self.jobs.get(job_id)
         if job is None or (account is not None and job.account != account.id):
-            raise ApiError(404, "Generation not found")
+            raise SandboxError(404, "Generation not found")
         return job
+
+    def part(self, job: Job) -> int:
+        """Return which clip a job shows: what goes on where its reference ends, or the next one.
+
+        Args:
+            job: a video's.
+        """
+        steps = 0
+        while (before := self._goes_on_from(job)) is not None:
+            job, steps = before, steps + 1
+        films = [other for other in self.jobs.values() if other.model.media_type == "video"]
+        first = next(place for place, other in enumerate(films) if other is job) % PARTS
+        for _ in range(steps):
+            first = first + 1 if first + 1 < PARTS else 1
+        return first
+
+    def _goes_on_from(self, job: Job) -> Job | None:
+        """Return the job whose clip, the last of several, is a job's reference."""
+        several = job.request.get("referenceVideos") or [""]
+        clip = str(job.request.get("referenceVideo") or several[-1])
+        found, _ = self.media.get(clip.rpartition("/")[2], (None, 0))
+        return found if found and found.model.media_type == "video" else None
 
     def expected_seconds(self, job: Job) -> float:
         """Return the 90th percentile of the job's model in seconds."""
@@ -167,20 +239,34 @@ class Emulator:
 
     def presign(self, content_type: Any, size: Any) -> str:
         """Promise an upload and return its id."""
-        if content_type not in [*UPLOAD_TYPES]:
-            raise _invalid(f"contentType must be one of {', '.join(UPLOAD_TYPES)}")
-        if type(size) is not int or not 0 < size <= UPLOAD_BYTES:
-            raise _invalid(f"size must be a whole number of bytes up to {UPLOAD_BYTES}")
+        return self._promise(check_image(content_type, size), content_type, size)
+
+    def keep_upload(self, upload: Upload, data: bytes) -> None:
+        """Take in the bytes of an upload."""
+        upload.data = data
+        if self._journal:
+            self._journal.add_upload(upload)
+
+    def presign_clip(self, account: Account, asked: Mapping[str, Any]) -> str:
+        """Promise the upload of a clip or sound for a model, and return its id.
+
+        Documented: it costs nothing, and wants a purchased balance above 0.
+        """
+        suffix = check_clip(self._model(asked.get("modelId")), asked)
+        if account.balance(self.clock()) <= 0:
+            raise SandboxError(402, "A purchased balance is needed", "insufficient_credits")
+        return self._promise(suffix, str(asked["contentType"]), asked["size"])
+
+    def _promise(self, suffix: str, content_type: str, size: int) -> str:
         upload_id = self.new_id()
-        name = f"{self.new_id()}.{UPLOAD_TYPES[content_type]}"
-        self.uploads[upload_id] = Upload(name, content_type, size)
+        self.uploads[upload_id] = Upload(f"{self.new_id()}.{suffix}", content_type, size)
         return upload_id
 
     def _key(self, given: Any) -> str | None:
         if given is None or self.options.era == "2026-05":
             return None
         if next(REQUEST_ID.check(given, "idempotencyKey"), None):
-            raise _invalid("idempotencyKey must be a UUID")
+            raise invalid("idempotencyKey must be a UUID")
         return str(given).lower()
 
     def _judge(self, request: Mapping[str, Any], origin: str) -> tuple[Model, dict[str, Any]]:
@@ -195,35 +281,80 @@ class Emulator:
             name: value for name, value in request.items() if name in GENERATION and name in taken
         }
         arguments["modelId"] = named.id
+        lengths = self._measure(named, arguments)
         problems = [
             problem
-            for problem in rules.check(arguments)
+            for problem in [*rules.check(arguments), *check_measured(named, lengths)]
             # Documented: left out, it counts as 0.
             if problem.field != "referenceVideoDuration" or problem.field in arguments
         ]
         if problems:
             ratio = any(problem.field == "aspectRatio" for problem in problems)
             title = "Aspect ratio not supported" if ratio else "Invalid parameters"
-            raise _invalid(f"{title}: {'; '.join(map(str, problems))}")
+            raise invalid(f"{title}: {'; '.join(map(str, problems))}")
         most = INVENTED["limits"]["prompt_characters"]
         if len(arguments["prompt"]) > most:
             length = len(arguments["prompt"])
-            raise _invalid(f"prompt is too long: {length} characters, at most {most}")
+            raise invalid(f"prompt is too long: {length} characters, at most {most}")
         model = self.catalogue.find(ANSWERED_BY.get(named.id, "")) or named
         defaults = {
             "resolution": model.default_resolution,
             "quality": model.default_quality,
             "tier": model.default_tier,
             "duration": model.default_duration,
+            "modelVariant": model.default_variant,
         }
         return model, present(defaults) | arguments
+
+    def _detail(self, model: Model, arguments: Mapping[str, Any]) -> str | None:
+        """Return what is wrong with the clip of a request, which a job finds out and refunds.
+
+        A choice: an edit is what the prompt calls so.
+        """
+        prompt, seconds = arguments["prompt"], arguments.get("referenceVideoDuration")
+        if self.options.era != "2026-11" or seconds is None:
+            return None
+        if "sandbox:frame-rate" in prompt:
+            return "reference_video_frame_rate"
+        edits = model.edits is not None and _EDIT.search(prompt) is not None
+        if edits and arguments.get("aspectRatio") != "adaptive":
+            raise invalid("Aspect ratio not supported: an edit needs adaptive")
+        return "video_edit_duration" if edits and arguments["duration"] != round(seconds) else None
+
+    def _measure(self, model: Model, arguments: dict[str, Any]) -> list[Measured]:
+        """Measure the clips that lie here, as the service does since 2026-08; others are believed.
+
+        A choice: of several clips, one that lies elsewhere counts as the shortest that is taken.
+        """
+        if self.options.era != "2026-11":
+            return []
+        clips, clip = arguments.get("referenceVideos"), arguments.get("referenceVideo")
+        if not isinstance(clips, list):
+            seconds = self._seconds_of(clip)
+            arguments |= {} if seconds is None else {"referenceVideoDuration": seconds}
+            return []
+        if clip == clips[0]:
+            del arguments["referenceVideo"]  # documented: it may stand beside them
+        least = (model.continuation and model.continuation.minimum_seconds) or 0.0
+        lengths = [self._seconds_of(clip) for clip in clips]
+        arguments["referenceVideoDuration"] = round(sum(s or float(least) for s in lengths), 3)
+        return [Measured(f"referenceVideos[{n}]", seconds) for n, seconds in enumerate(lengths)]
+
+    def _seconds_of(self, url: Any) -> float | None:
+        """Return the length of a clip that lies here."""
+        name = str(url).rpartition("/")[2]
+        for upload in self.uploads.values():
+            if upload.name == name and upload.data is not None:
+                return clip_seconds(upload.data)
+        job, _ = self.media.get(name, (None, 0))
+        return None if job is None else float(job.arguments.get("duration", 0)) or None
 
     def _model(self, model_id: Any) -> Model:
         default = self.catalogue.default("image")
         found = default if absent(model_id) else self.catalogue.find(model_id)
         if found is None:
             state = "inactive" if model_id in [*self.catalogue.retired] else "invalid"
-            raise _invalid(f"Model {show(model_id)} is {state}")
+            raise invalid(f"Model {show(model_id)} is {state}")
         return found
 
     def _start(
@@ -242,6 +373,7 @@ class Emulator:
         # A choice: a ratio left to the API is the model's first one.
         primary = (model.ratios or ("1:1",))[0]
         left_open = asked in ("auto", "adaptive")
+        detail = self._detail(model, arguments)
         job = Job(
             id=self.new_id(),
             account=account.id,
@@ -253,14 +385,11 @@ class Emulator:
             credits=charge,
             accepted_at=now,
             due_at=None if "sandbox:stall" in prompt else now + seconds,
-            fails="sandbox:fail" in prompt,
+            fails=drafts.fails(prompt, request) or detail is not None,
             hint_until=now + OBSERVATION_SECONDS * speed,
+            failure_detail=detail,
         )
-        account.jobs.append(job)
-        self.jobs[job.id] = job
-        self.media |= {name: (job, index) for index, name in enumerate(job.names)}
+        if self._journal:
+            self._journal.add(job)
+        self._take_in(account, job)
         return job
-
-
-def _invalid(message: str) -> ApiError:
-    return ApiError(400, message, "invalid_request")

@@ -1,6 +1,6 @@
 """The pictures and clips the sandbox serves: real media, made in a moment.
 
-The clips in `clips/` are 48 frames of a moving ball, encoded once by `tests/make_clips.py`
+The clips in `clips/` are 48 frames of a moving ball, encoded once by `tests/tools/make_clips.py`
 (x264, H.264 constrained baseline, yuv420p, no audio, `moov` before `mdat`, no edit list). A longer
 or shorter clip is the same 48 frames shown for a longer or shorter time: only the numbers in its
 time tables change, so no encoder is needed and every byte offset in the file stays right.
@@ -16,6 +16,8 @@ from io import BytesIO
 from pathlib import Path
 
 _CLIPS = Path(__file__).with_name("clips")
+PARTS = 5
+"""Clips of each ratio. Each begins as the one before ends, and after the last comes the second."""
 _CLIP_RATIOS = ("16:9", "9:16", "1:1", "4:3", "3:4", "21:9")
 _CLASSES = {"1K": 1, "2K": 2, "3K": 3, "4K": 4}
 _MIN_SIDE, _MAX_SIDE = 64, 8192
@@ -84,16 +86,17 @@ def render_image(
     return out.getvalue()
 
 
-def render_clip(*, ratio: str, seconds: float) -> bytes:
+def render_clip(*, ratio: str, seconds: float, part: int = 0) -> bytes:
     """Return a silent H.264 MP4 that plays for exactly the time asked.
 
     Args:
         ratio: Aspect ratio "W:H"; the nearest clip there is stands in for it.
+        part: Which of the clips, from 0 to `PARTS` - 1.
         seconds: Playing time, meant for 0.5 to 60; exact to the millisecond.
     """
     asked = math.log(_aspect(ratio))
     nearest = min(_CLIP_RATIOS, key=lambda have: abs(math.log(_aspect(have)) - asked))
-    clip = bytearray((_CLIPS / f"{nearest.replace(':', 'x')}.mp4").read_bytes())
+    clip = bytearray((_CLIPS / f"{nearest.replace(':', 'x')}-{part}.mp4").read_bytes())
     mvhd, track = _inside(clip, b"moov", b"mvhd"), (b"moov", b"trak")
     tkhd, mdhd = _inside(clip, *track, b"tkhd"), _inside(clip, *track, b"mdia", b"mdhd")
     stts = _inside(clip, *track, b"mdia", b"minf", b"stbl", b"stts")

@@ -2,47 +2,64 @@
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
 
-from meigen_mcp.catalogue import Continuation, Model, Table, shipped
-from meigen_mcp.pricing import quote
+from meigen_mcp.catalogue.assumed import name_of
+from meigen_mcp.catalogue.models import Continuation, Model, Sounds, Table, shipped
+from meigen_mcp.catalogue.pricing import quote
 
-Era = Literal["2026-05", "2026-09"]
+Era = Literal["2026-05", "2026-09", "2026-11"]
 JSON = dict[str, Any]
 
-INVENTED: JSON = tomllib.loads(
-    files("meigen_mcp.sandbox").joinpath("invented.toml").read_text(encoding="utf-8"),
-    parse_float=Decimal,
-)
+
+def _toml(name: str) -> JSON:
+    text = files("meigen_mcp.sandbox").joinpath(name).read_text(encoding="utf-8")
+    return tomllib.loads(text, parse_float=Decimal)
+
+
+INVENTED = _toml("invented.toml")
+NOVEMBER = _toml("november.toml")
 # Legacy ids and the model that answers them (official page, 2026-05).
 ANSWERED_BY: Mapping[str, str] = {"midjourney-v7": "midjourney-v8.1"}
 
 
 @cache
-def models() -> tuple[Model, ...]:
+def models(era: Era = "2026-09") -> tuple[Model, ...]:
     """Return the models without the legacy ones, with nothing left unknown."""
-    return tuple(_completed(model) for model in shipped().listed())
+    known = {model.id: _completed(model) for model in shipped().listed()}
+    if era == "2026-11":
+        for model_id, invented in NOVEMBER["models"].items():
+            base = known.get(model_id) or shipped().facts.get(model_id)
+            known[model_id] = _laid(base or Model(id=model_id), invented)
+    return tuple(known.values())
 
 
 def _completed(model: Model) -> Model:
-    facts = model.model_dump(by_alias=True)
     invented = dict(INVENTED["models"].get(model.id, {}))
-    invented.pop("invented", None)
-    prices = [*facts["prices"], *invented.pop("prices", [])]
     floor = invented.pop("floor_seconds", None)
     if model.continuation is not None:
         clip = INVENTED["reference_video"]
-        facts["continuation"] = Continuation(
+        invented["continuation"] = Continuation(
             minimum_seconds=clip["minimum_seconds"],
             maximum_seconds=clip["maximum_seconds"],
             floor_seconds=floor,
-        )
-    return Model.model_validate({**facts, **invented, "prices": prices})
+        ).model_dump()
+    return _laid(model, invented)
+
+
+def _laid(model: Model, invented: Mapping[str, Any]) -> Model:
+    """Lay what is invented over what is known of a model."""
+    facts = model.model_dump(by_alias=True)
+    said = {name: invented[name] for name in invented if name != "invented"}
+    said["prices"] = [*facts["prices"], *said.get("prices", [])]
+    if "continuation" in said:
+        said["continuation"] = (facts["continuation"] or {}) | said["continuation"]
+    return Model.model_validate({**facts, **said})
 
 
 def seconds_range(model: Model) -> tuple[float, float]:
@@ -67,7 +84,7 @@ def body(era: Era, speed: float, today: date, *, inactive: bool = False) -> JSON
         today: the date of the prices.
         inactive: also list what can no longer be used, as `?active=false` does.
     """
-    entries = [_entry(model, era, speed, today) for model in models()]
+    entries = [_entry(model, era, speed, today) for model in models(era)]
     for old, new in ANSWERED_BY.items():
         row = next(entry for entry in entries if entry["id"] == new)
         name = next(model.name for model in shipped().accepted() if model.id == old)
@@ -88,7 +105,7 @@ def price(model: Model, settings: Mapping[str, Any], today: date) -> int:
     """Return the charge in whole credits; settings that are left out are the model's defaults."""
     found = quote(model, settings, today).credits
     if found is None:
-        raise LookupError(f"the sandbox has no price of {model.id} for {settings}")
+        raise LookupError(f"the sandbox has no price of {model.id} for {settings} on {today}")
     return math.ceil(found)
 
 
@@ -120,8 +137,10 @@ def _entry(model: Model, era: Era, speed: float, today: date) -> JSON:
             "p90": percentile(seconds_range(model), 0.9, speed),
         },
     }
-    if model.media_type == "video" and era == "2026-09":
+    if model.media_type == "video" and era != "2026-05":
         entry["capabilities"] = {"video": _capabilities(model)}
+        if model.drafts:
+            entry["capabilities"]["draft"] = {"enabled": True}
     return entry
 
 
@@ -134,14 +153,19 @@ def _extra_config(model: Model, today: date) -> JSON:
         "defaultResolution": model.default_resolution,
         "qualities": list(model.qualities),
         "defaultQuality": model.default_quality,
-        "pricing": _by_quality(model, today),
+        "pricing": _by_quality(model, today) or _by_resolution(model),
+        name_of("variants"): list(model.variants),
+        name_of("default_variant"): model.default_variant,
+        "tierResolutions": model.tier_resolutions and _lists(model.tier_resolutions),
         "tiers": list(model.tiers),
         "defaultTier": model.default_tier,
         "durations": _durations(model),
         "defaultDuration": model.default_duration,
         "pricingPerSec": per_second,
         # The page gives one row of rates for both tiers; the field is keyed by tier.
-        "pricingPerSecWithVideo": {tier: with_video for tier in model.tiers if with_video},
+        "pricingPerSecWithVideo": with_video
+        if {*model.tiers} & {*(with_video or ())}
+        else {tier: with_video for tier in (clip and clip.tiers) or model.tiers if with_video},
         "pricingPerCall": _table(model, "credits_per_call"),
         "minBillableTable": clip and clip.floor_seconds and _plain(clip.floor_seconds),
         "supportsReferenceVideo": clip is not None if model.media_type == "video" else None,
@@ -151,7 +175,7 @@ def _extra_config(model: Model, today: date) -> JSON:
 
 def _capabilities(model: Model) -> JSON:
     durations = _durations(model)
-    clip, limits = model.continuation, INVENTED["reference_video"]
+    clip = model.continuation
     output: JSON = {"kind": "enum", "values": durations}
     if model.duration and not model.duration.values:
         output = {"kind": "range", "min": durations[0], "max": durations[-1], "step": 1}
@@ -161,32 +185,75 @@ def _capabilities(model: Model) -> JSON:
     }
     if clip:
         billing["referenceSeconds"] = clip.billing
-    return {
+    said: JSON = {
         "valid": True,
         "outputDuration": {**output, "default": model.default_duration},
-        "referenceVideo": {
-            "enabled": clip is not None,
-            "minSeconds": limits["minimum_seconds"] if clip else 0,
-            "maxSeconds": limits["maximum_seconds"] if clip else 0,
-            "maxCount": 1 if clip else 0,
-            "maxTotalSeconds": limits["maximum_seconds"] if clip else 0,
-            "tiers": list(model.tiers) if clip else [],
-            "resolutionsByTier": {t: list(model.resolutions or ()) for t in model.tiers if clip},
-            "maxUploadBytes": limits["upload_bytes"] if clip else 0,
-        },
-        "referenceAudio": {
-            "enabled": False,
-            "minSeconds": 0,
-            "maxSeconds": 0,
-            "maxCount": 0,
-            "maxTotalSeconds": 0,
-            "maxUploadBytes": 0,
-            "formats": [],
-            "requiresVisualReference": False,
-        },
+        "referenceVideo": _clips(model),
+        "referenceAudio": _sounds(model.sounds),
         "billing": billing,
         "requiresFirstFrame": model.requires_first_frame,
     }
+    if model.content_images:
+        limits = {"enabled": True, "maxCount": model.content_images}
+        said[name_of("content_images")] = limits
+    return said
+
+
+def _clips(model: Model) -> JSON:
+    clip = model.continuation
+    by_tier = (clip and clip.tier_resolutions) or {
+        tier: model.resolutions_of(tier) for tier in model.tiers if clip
+    }
+    return {
+        "enabled": clip is not None,
+        **_reference_limits(clip),
+        "tiers": list(clip.tiers or model.tiers) if clip else [],
+        "resolutionsByTier": _lists(by_tier),
+        "maxUploadBytes": INVENTED["reference_video"]["upload_bytes"] if clip else 0,
+        **_hosts(clip),
+        **_pictures(clip),
+    }
+
+
+def _sounds(sounds: Sounds | None) -> JSON:
+    return {
+        "enabled": sounds is not None,
+        **_reference_limits(sounds),
+        "maxUploadBytes": INVENTED["reference_video"]["upload_bytes"] if sounds else 0,
+        "formats": ["wav", "mp3"] if sounds else [],
+        "requiresVisualReference": sounds is not None and sounds.requires_visual,
+        **_hosts(sounds),
+    }
+
+
+def _reference_limits(limits: Continuation | Sounds | None) -> JSON:
+    if limits is None:
+        return {"minSeconds": 0, "maxSeconds": 0, "maxCount": 0, "maxTotalSeconds": 0}
+    longest = Decimal(str(limits.maximum_seconds))
+    return {
+        "minSeconds": _plain(Decimal(str(limits.minimum_seconds))),
+        "maxSeconds": _plain(longest),
+        "maxCount": limits.most,
+        "maxTotalSeconds": _plain(Decimal(str(limits.total_seconds or longest))),
+    }
+
+
+def _pictures(clip: Continuation | None) -> JSON:
+    if clip is None or clip.most_rate is None:
+        return {}
+    return {
+        name_of("least_rate"): clip.least_rate,
+        name_of("most_rate"): clip.most_rate,
+        name_of("codecs"): list(clip.codecs or ()),
+    }
+
+
+def _hosts(limits: Continuation | Sounds | None) -> JSON:
+    return {name_of("hosts"): list(limits.hosts)} if limits and limits.hosts else {}
+
+
+def _lists(by_name: Mapping[str, Sequence[str]]) -> JSON:
+    return {name: list(values) for name, values in by_name.items()}
 
 
 def _durations(model: Model) -> list[int]:
@@ -196,8 +263,16 @@ def _durations(model: Model) -> list[int]:
     return list(known.values or range(known.minimum, known.maximum + 1))
 
 
+def _by_resolution(model: Model) -> Any:
+    """Return what a model without qualities, or with variants, costs where that differs."""
+    table = _table(model, "credits_per_image")
+    return table if isinstance(table, dict) else None
+
+
 def _by_quality(model: Model, today: date) -> JSON:
-    """Return resolution -> quality -> credits, for a model that has qualities."""
+    """Return resolution -> quality -> credits, for a model that has qualities alone."""
+    if model.variants:
+        return {}
     return {
         resolution: {
             quality: price(model, {"resolution": resolution, "quality": quality}, today)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from meigen_mcp.catalogue import Model
+from meigen_mcp.catalogue.models import Model
 from meigen_mcp.sandbox.models import INVENTED, Era
 
 
@@ -32,7 +32,7 @@ class Options:
     seed: int | None = None
 
 
-class ApiError(Exception):
+class SandboxError(Exception):
     """An error answer of the API.
 
     Attributes:
@@ -56,6 +56,11 @@ class ApiError(Exception):
         self.retryable, self.extra = retryable, extra
 
 
+def invalid(message: str) -> SandboxError:
+    """Return the refusal of a request that is wrong."""
+    return SandboxError(400, message, "invalid_request")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """An accepted generation.
@@ -72,6 +77,7 @@ class Job:
         due_at: Unix time at which it ends; None: never.
         fails: ends without a result, and the credits come back.
         hint_until: Unix time until which the server says that it watches the job.
+        failure_detail: what exactly was wrong with the request; None: nothing was.
     """
 
     id: str
@@ -86,6 +92,7 @@ class Job:
     due_at: float | None
     fails: bool
     hint_until: float
+    failure_detail: str | None = None
 
     def status(self, now: float) -> Literal["processing", "completed", "failed"]:
         """Return the status at a time."""

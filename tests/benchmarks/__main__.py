@@ -52,7 +52,7 @@ async def measured(names: Sequence[str], size: Size) -> Part:
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([*PARTS]), metavar="[PART]...")
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
-@click.option("--write", is_flag=True, help="Put what was measured into the docs and the README.")
+@click.option("--write", is_flag=True, help="Put what was measured into the docs.")
 def main(names: tuple[str, ...], *, short: bool, write: bool) -> None:
     """Measure how fast and how lean the server is; without a PART, all of it."""
     if write and (names or short):

@@ -2,7 +2,8 @@
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from itertools import cycle
@@ -10,11 +11,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from meigen_mcp import settings
-from meigen_mcp.app import account_of
-from meigen_mcp.database import Database
+from meigen_mcp.app import open_folder
+from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger import Ledger
-from meigen_mcp.pricing import Quote
+from meigen_mcp.ledger.calls import Terms
+from meigen_mcp.ledger.queue import Kind, Wanted
+from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
 
 from . import start
 from .processes import OURS, environment, temporary
@@ -27,20 +29,14 @@ PENDING = 200
 DAYS = 700
 
 
-def filled(folder: Path, count: int) -> tuple[Ledger, str]:
-    """Make a ledger of finished generations, and some that a dead process left unfinished.
-
-    Returns:
-        The ledger and the account that they belong to.
-    """
+async def filled(folder: Path, count: int) -> SqliteLedger:
+    """Make a ledger of finished generations, and some that a dead process left unfinished."""
     configured = settings.load(environment(folder))
-    database = Database(configured.data_dir)
-    account = account_of(configured, database)
-    ledger = Ledger(database)
+    ledger = open_folder(configured)
+    await ledger.check()
     now = time.time()
     job = Generation(
         request_id=str(uuid4()),
-        account=account,
         tool="generate_image",
         media_type="image",
         model_id="z-image-turbo",
@@ -58,11 +54,18 @@ def filled(folder: Path, count: int) -> tuple[Ledger, str]:
     for _ in range(min(PENDING, count)):
         request_id, generation_id = str(uuid4()), str(uuid4())
         other = replace(job, request_id=request_id, generation_id=generation_id)
-        ledger.add(other, None, adoptable=True)
+        await ledger.calls.add(other, Terms())
     if count:
-        with database.writing() as db:
+        with closing(connected_to(configured.data_dir)) as db, db:
             _copied(db, count, now)
-    return ledger, account
+    return ledger
+
+
+def connected_to(folder: Path) -> sqlite3.Connection:
+    """Open the file under a ledger."""
+    db = sqlite3.connect(folder / "ledger.sqlite3")
+    db.row_factory = sqlite3.Row
+    return db
 
 
 def _copied(db: sqlite3.Connection, count: int, now: float) -> None:
@@ -89,9 +92,9 @@ def _copied(db: sqlite3.Connection, count: int, now: float) -> None:
     db.execute("UPDATE clock SET version = version + ?", (count,))
 
 
-def _names(ledger: Ledger, count: int) -> list[str]:
+def _names(folder: Path, count: int) -> list[str]:
     """Return the ids of some records, from everywhere."""
-    with ledger.database.reading() as db:
+    with closing(connected_to(settings.load(environment(folder)).data_dir)) as db:
         rows = db.execute(
             "SELECT generation_id FROM generations ORDER BY random() LIMIT ?", (count,)
         )
@@ -101,31 +104,32 @@ def _names(ledger: Ledger, count: int) -> list[str]:
 async def run(size: Size) -> Part:
     """Measure a full and an empty ledger in turn."""
     with temporary() as folder:
-        full, account = filled(folder / "full", size.records)
-        empty, same = filled(folder / "empty", 0)
-        names = cycle(_names(full, size.reads))
+        full = await filled(folder / "full", size.records)
+        empty = await filled(folder / "empty", 0)
+        names = cycle(_names(folder / "full", size.reads))
+        wanted: dict[Kind, Wanted] = {"look": Wanted(("processing",), 16)}
         rows = [
-            _compared(
+            await _compared(
                 "newest page of 50",
-                lambda: full.newest(account, 50),
-                lambda: empty.newest(same, 50),
+                lambda: full.records.newest(50),
+                lambda: empty.records.newest(50),
                 size,
             ),
-            _compared(
+            await _compared(
                 "one record",
-                lambda: full.get(account, next(names)),
-                lambda: empty.get(same, "none"),
+                lambda: full.records.get(next(names)),
+                lambda: empty.records.get("none"),
                 size,
             ),
-            _compared(
+            await _compared(
                 "claim of due jobs",
-                lambda: full.agenda.due(account, time.time(), ("processing",), (), 16),
-                lambda: empty.agenda.due(same, time.time(), ("processing",), (), 16),
+                lambda: full.queue.due(time.time(), wanted, ()),
+                lambda: empty.queue.due(time.time(), wanted, ()),
                 size,
             ),
         ]
         for ledger in (full, empty):
-            ledger.database.close()
+            await ledger.close()
         later = []
         for _ in range(size.starts):
             took = await start.seconds(OURS, environment(folder / "full"))
@@ -144,10 +148,13 @@ async def run(size: Size) -> Part:
     return Part(rows)
 
 
-def _compared(
-    what: str, full: Callable[[], object], empty: Callable[[], object], size: Size
+async def _compared(
+    what: str,
+    full: Callable[[], Awaitable[object]],
+    empty: Callable[[], Awaitable[object]],
+    size: Size,
 ) -> Row:
-    took, less = Sample(_timed(full, size), "ms"), Sample(_timed(empty, size), "ms")
+    took, less = Sample(await _timed(full, size), "ms"), Sample(await _timed(empty, size), "ms")
     return Row(
         f"ledger: {what} of {size.records:,}",
         f"{MOST:g} ms",
@@ -158,10 +165,10 @@ def _compared(
     )
 
 
-def _timed(query: Callable[[], object], size: Size) -> list[float]:
+async def _timed(query: Callable[[], Awaitable[object]], size: Size) -> list[float]:
     took = []
     for _ in range(size.reads):
         began = time.perf_counter()
-        query()
+        await query()
         took.append((time.perf_counter() - began) * 1000)
     return took

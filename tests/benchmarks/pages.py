@@ -5,7 +5,7 @@ from pathlib import Path
 from .report import Part
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "docs" / "performance.md", ROOT / "README.md")
+PAGES = (ROOT / "docs" / "performance.md",)
 PICTURE = ROOT / "docs" / "growth.svg"
 END = "<!-- end -->"
 

@@ -6,10 +6,10 @@ counts are the same on every machine.
 
 from dataclasses import dataclass, field
 
-from workbench import Workbench, workbench
+from support.workbench import Workbench, workbench
 
-from meigen_mcp.arguments import TOOL_OF
-from meigen_mcp.catalogue import shipped
+from meigen_mcp.catalogue.arguments import TOOL_OF
+from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.sandbox.state import Options
 
 from .processes import temporary
@@ -38,7 +38,7 @@ async def _followed(bench: Workbench, size: Size, *, watched: bool) -> Looks:
             assert job.status == "processing", outcome
             if watched:
                 now = bench.clock()
-                bench.ledger.watch(job.account, [job.request_id], now + FOREVER, now)
+                await bench.ledger.changes.watch([job.request_id], now, now + FOREVER)
             bench.wire.seen.clear()
             job = await bench.settle(job)
             looks.count += sum(1 for route, _ in bench.wire.seen if route == "status")

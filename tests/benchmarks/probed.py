@@ -9,7 +9,8 @@ from pathlib import Path
 
 import anyio
 
-from meigen_mcp import settings, stdio
+from meigen_mcp import settings
+from meigen_mcp.transports import stdio
 
 PAUSE = 0.02
 

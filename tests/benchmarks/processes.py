@@ -54,6 +54,10 @@ def environment(
     }
 
 
+class Unanswered(Exception):
+    """The server ended, and had not answered."""
+
+
 @dataclass
 class Server:
     """A server process, spoken to over stdio.
@@ -93,13 +97,19 @@ class Server:
             event.set()
 
     async def request(self, method: str, **params: Any) -> dict[str, Any]:
-        """Ask, and return the result."""
+        """Ask, and return the result.
+
+        Raises:
+            Unanswered: it ended before.
+        """
         self._last += 1
         number = self._last
         event = self._asked[number] = anyio.Event()
         await self._send({"id": number, "method": method, "params": params})
         with anyio.fail_after(LONGEST):
             await event.wait()
+        if number not in self._answers:
+            raise Unanswered
         return dict(self._answers.pop(number)["result"])
 
     async def _send(self, message: dict[str, Any]) -> None:

@@ -61,10 +61,12 @@ async def figures(jobs: int, size: Size) -> Figures:
             await anyio.sleep(size.interval)
             before, looked, began = server.processor(), await log(origin), time.time()
             calls: list[float] = []
+            called = anyio.Event()
             async with anyio.create_task_group() as group:
-                group.start_soon(_calling, server, lasting[0].rpartition("/")[2], calls)
+                group.start_soon(_calling, server, lasting[0].rpartition("/")[2], calls, called)
                 since_end, _ = await delays(server, origin, uris)
                 await anyio.sleep(max(0.0, size.seconds - (time.time() - began)))
+                await called.wait()
                 group.cancel_scope.cancel()
             took = time.time() - began
             used, memory, after = server.processor() - before, server.memory(), await log(origin)
@@ -84,8 +86,15 @@ async def figures(jobs: int, size: Size) -> Figures:
     )
 
 
-async def _calling(server: Server, name: str, took: list[float]) -> None:
-    """Call a tool again and again; in turn one that reads and one that spends."""
+async def _calling(server: Server, name: str, took: list[float], called: anyio.Event) -> None:
+    """Call a tool again and again; in turn one that reads and one that spends.
+
+    Args:
+        server: whom to call.
+        name: the generation to ask for.
+        took: where to note how long each call took, in ms.
+        called: set when there is one.
+    """
     while True:
         for tool, arguments in (
             ("check_status", {"generationId": name}),
@@ -94,6 +103,7 @@ async def _calling(server: Server, name: str, took: list[float]) -> None:
             began = time.perf_counter()
             await server.call(tool, **arguments, wait=0)
             took.append((time.perf_counter() - began) * 1000)
+            called.set()
             await anyio.sleep(0.1)
 
 

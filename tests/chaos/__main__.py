@@ -16,7 +16,7 @@ from .report import filled
 @click.argument("parts", nargs=-1, type=click.Choice([*PARTS]))
 @click.option("--short", is_flag=True, help="The size that continuous integration runs.")
 @click.option("--repetitions", type=click.IntRange(1), help="Of each fault.")
-@click.option("--seconds", type=click.FloatRange(1), help="Of the crowd and of the soak.")
+@click.option("--seconds", type=click.FloatRange(1), help="Of the crowd, replicas and soak.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all chance.")
 @click.option(
     "--write",
@@ -41,7 +41,7 @@ def main(
     if repetitions:
         size = replace(size, repetitions=repetitions)
     if seconds:
-        size = replace(size, crowd_seconds=seconds, soak_seconds=seconds)
+        size = replace(size, crowd_seconds=seconds, team_seconds=seconds, soak_seconds=seconds)
     wanted = [name for name in PARTS if not parts or name in parts]
     kept = True
     fresh = multiprocessing.get_context("spawn")

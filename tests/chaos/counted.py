@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from meigen_mcp.cli import main
+from meigen_mcp.commands.cli import main
 
 
 def _count(*_: object) -> None:

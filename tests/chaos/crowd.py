@@ -9,7 +9,7 @@ from uuid import UUID
 
 import anyio
 
-from meigen_mcp.sandbox.running import running
+from meigen_mcp.sandbox.running import run_sandbox
 
 from .report import Part, dice, table
 from .servers import MODEL, Killed, Place, Server, server, temporary
@@ -111,7 +111,7 @@ async def _run(
     part: Part, folder: Path, processes: int, jobs: int, seconds: float, chance: Random
 ) -> None:
     began = time.time()
-    async with running(speed=0.1, rate_limit=LIMIT, credits=100_000) as sandbox:
+    async with run_sandbox(speed=0.1, rate_limit=LIMIT, credits=100_000) as sandbox:
         place = Place(folder, sandbox, sandbox)
         crowd = _Crowd(place, chance, began + seconds, seconds * 0.15)
         async with crowd.give, crowd.take, anyio.create_task_group() as group:

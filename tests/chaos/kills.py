@@ -14,7 +14,7 @@ from typing import Literal
 import anyio
 
 from meigen_mcp.sandbox.models import Era
-from meigen_mcp.sandbox.running import running
+from meigen_mcp.sandbox.running import run_sandbox
 
 from .proxy import Exchange, HangUp, Proxy, Route, plain, proxied
 from .report import Part, dice, table
@@ -341,7 +341,7 @@ async def run(repetitions: int, lanes: int, seed: int, *, alternate: bool = Fals
 async def _lane(era: Era, lives: list[_Life], chance: Random, outcome: _Outcome) -> None:
     with temporary() as folder:
         async with (
-            running(era=era, speed=0.01, rate_limit=100_000, credits=100_000) as sandbox,
+            run_sandbox(era=era, speed=0.01, rate_limit=100_000, credits=100_000) as sandbox,
             proxied(sandbox) as wire,
         ):
             place = Place(folder, wire.origin, sandbox)

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import anyio
 
-from . import crowd, kills, race, soak, wire
+from . import crowd, days, drafts, kills, race, replicas, scripts, soak, strangers, wire
 from .report import Part, machine
 
 log = logging.getLogger(__name__)
@@ -24,8 +24,15 @@ class Size:
     processes: int = 8
     jobs: int = 200
     crowd_seconds: float = 120.0
+    replicas: int = 3
+    calls: int = 2000
+    team_seconds: float = 300.0
     races: int = 5
+    scripts: int = 100
     soak_seconds: float = 600.0
+    load: strangers.Load = field(default_factory=strangers.Load)
+    days_at_once: int = 4
+    share_of_days: int = 1
     seed: int = 1
 
 
@@ -34,20 +41,33 @@ SHORT = Size(
     lanes=1,
     alternate=True,
     processes=3,
-    jobs=24,
-    crowd_seconds=10.0,
+    jobs=16,
+    crowd_seconds=6.0,
+    replicas=2,
+    calls=24,
+    team_seconds=9.0,
     races=1,
-    soak_seconds=10.0,
+    scripts=4,
+    soak_seconds=6.0,
+    load=strangers.Load(strangers=150, sessions=30, clients=3, calls=2, descriptors=192),
+    share_of_days=6,
 )
 # The longest first, so that the short ones fill up the end.
 PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "soak": lambda size: soak.run(size.soak_seconds, size.seed),
+    "replicas": lambda size: replicas.run(size.replicas, size.calls, size.team_seconds, size.seed),
     "kills": lambda size: kills.run(
         size.repetitions, size.lanes, size.seed, alternate=size.alternate
     ),
+    "days": lambda size: days.run(
+        size.repetitions, size.days_at_once, size.seed, size.share_of_days
+    ),
     "wire": lambda size: wire.run(size.repetitions, size.seed),
     "crowd": lambda size: crowd.run(size.processes, size.jobs, size.crowd_seconds, size.seed),
+    "drafts": lambda size: drafts.run(size.repetitions, alternate=size.alternate),
+    "scripts": lambda size: scripts.run(size.scripts, size.seed),
     "race": lambda size: race.run(size.races),
+    "strangers": lambda size: strangers.run(size.load),
 }
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import contextlib
+import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-Route = Literal["submit", "status", "lookup", "media", "other"]
+Route = Literal["submit", "status", "lookup", "presign", "upload", "media", "other"]
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LARGEST_HEAD = 2**16
 
@@ -23,7 +25,8 @@ class Exchange:
     def __init__(
         self, request: bytes, connection: "_Connection", reader: asyncio.StreamReader
     ) -> None:
-        self.route = _route(request)
+        self.line = request.split(b"\r\n", 1)[0]
+        self.route = _route(self.line)
         self.body = request.partition(b"\r\n\r\n")[2]
         self._request = request
         self._connection = connection
@@ -42,6 +45,10 @@ class Exchange:
         with contextlib.suppress(ConnectionError):
             self._connection.writer.write(reply)
             await self._connection.writer.drain()
+
+    def close(self) -> None:
+        """Close both ends; what is forwarded after a hang-up opens one of them anew."""
+        self._connection.close()
 
     async def silence(self, seconds: float) -> None:
         """Say nothing until the server process gives up, at most for a time; then hang up."""
@@ -149,8 +156,7 @@ async def _message(reader: asyncio.StreamReader) -> bytes | None:
     return head + await reader.readexactly(int(length[1]) if length else 0)
 
 
-def _route(request: bytes) -> Route:
-    line = request.split(b"\r\n", 1)[0]
+def _route(line: bytes) -> Route:
     for part, route in _ROUTES.items():
         if part in line:
             return route
@@ -161,6 +167,8 @@ _ROUTES: dict[bytes, Route] = {
     b"POST /api/generate/": "submit",
     b"/status/": "status",
     b"/requests/": "lookup",
+    b"POST /api/upload/": "presign",
+    b"PUT /upload/": "upload",
     b"/media/": "media",
 }
 
@@ -174,3 +182,68 @@ async def proxied(upstream: str) -> AsyncIterator[Proxy]:
         yield proxy
     finally:
         await proxy.close()
+
+
+# --- what may become of an exchange --------------------------------------------------------------
+
+
+def reply(status: str, body: bytes = b"{}", *headers: str) -> bytes:
+    """Return a reply as it stands on the wire."""
+    lines = [f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}"]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def answered(status: str, body: bytes = b"{}", *headers: str, acts: bool = False) -> Script:
+    """Return a script that answers by itself, after the sandbox acted or without."""
+
+    async def script(exchange: Exchange) -> None:
+        if acts:
+            await exchange.forward()
+        await exchange.answer(reply(status, body, *headers))
+
+    return script
+
+
+async def dropped(_: Exchange) -> None:
+    """The connection breaks before the sandbox has the request."""
+    raise HangUp
+
+
+async def dropped_after(exchange: Exchange) -> None:
+    """The sandbox acts, and the connection breaks before its reply."""
+    await exchange.forward()
+    raise HangUp
+
+
+def changed(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Script:
+    """Return a script that writes other things into the JSON of a reply."""
+
+    async def script(exchange: Exchange) -> None:
+        head, _, body = (await exchange.forward()).partition(b"\r\n\r\n")
+        said = json.dumps(change(json.loads(body))).encode()
+        status, *headers = head.decode().split("\r\n")
+        kept = [line for line in headers if not line.lower().startswith("content-length")]
+        await exchange.answer(reply(status.removeprefix("HTTP/1.1 "), said, *kept))
+
+    return script
+
+
+class Plan:
+    """A script that does on some routes what was planned for them, and else carries.
+
+    Args:
+        scripts: for each route what happens to its exchanges, one after the other; a single one
+            happens to all of them.
+    """
+
+    def __init__(self, **scripts: "Script | list[Script]") -> None:
+        self._scripts: Mapping[str, Script | list[Script]] = scripts
+        self.met: Counter[str] = Counter()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Carry an exchange, or do what is planned."""
+        planned = self._scripts.get(exchange.route, plain)
+        if isinstance(planned, list):
+            planned = planned.pop(0) if planned else plain
+        self.met[exchange.route] += planned is not plain
+        await planned(exchange)

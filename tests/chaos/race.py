@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import anyio
 
-from meigen_mcp.sandbox.running import running
+from meigen_mcp.sandbox.running import run_sandbox
 
 from .report import Part, table
 from .servers import Place, Server, server, temporary
@@ -85,7 +85,7 @@ class _Race:
 
 
 async def _race(folder: Path, part: Part, taken: int) -> tuple[object, ...]:
-    async with running(speed=0.01, rate_limit=100_000, credits=100_000) as sandbox:
+    async with run_sandbox(speed=0.01, rate_limit=100_000, credits=100_000) as sandbox:
         place = Place(folder, sandbox, sandbox)
         race = _Race(place, taken)
         with anyio.move_on_after(LONGEST) as bound:

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +15,15 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
-import httpx
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
+from support.over_http import patient
 
 TOKEN = "meigen_sk_" + "t0ken-32" * 4
 MODEL = "z-image-turbo"
 _NOTE_PID = 'echo $$ > "$0" && exec "$@"'
-_SERVE = (sys.executable, "-m", "meigen_mcp", "serve")
+SERVE = (sys.executable, "-m", "meigen_mcp", "serve")
 _WORDS_OF_TROUBLE = ("database is locked", "ledger unavailable", "Traceback", "kept busy")
 _RAISED = re.compile(r"[\w.]+(Error|Exception|Warning)\b")
 
@@ -62,7 +62,7 @@ class Place:
 
     async def state(self) -> dict[str, Any]:
         """Ask the sandbox what it saw."""
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with patient(trust_env=False) as client:
             reply = await client.get(f"{self.sandbox}/sandbox/state")
         return dict(reply.json())
 
@@ -104,29 +104,38 @@ def temporary() -> Iterator[Path]:
         yield Path(folder)
 
 
+def environment(place: Place, **variables: str) -> dict[str, str]:
+    """Return what a server process on a place is told."""
+    return {
+        "MEIGEN_API_TOKEN": TOKEN,
+        "MEIGEN_BASE_URL": place.origin,
+        "MEIGEN_UPLOAD_URL": place.origin,
+        "MEIGEN_DATA_DIR": str(place.data),
+        "MEIGEN_OUTPUT_DIR": str(place.folder / "media"),
+        "MEIGEN_POLL_INTERVAL": "0.1",
+        "MEIGEN_RATE_LIMIT": "100000",
+        "MEIGEN_CONFIRM_ABOVE": "off",
+        **variables,
+    }
+
+
 @asynccontextmanager
 async def server(
-    place: Place, *, command: tuple[str, ...] = _SERVE, **variables: str
+    place: Place,
+    *,
+    command: tuple[str, ...] = SERVE,
+    client: Mapping[str, Any] | None = None,
+    **variables: str,
 ) -> AsyncIterator[Server]:
-    """Start a server process on a place and connect a client to it."""
+    """Start a server process on a place and connect a client, with options, to it."""
     place.folder.mkdir(parents=True, exist_ok=True)
     name = uuid4().hex
     note = place.folder / f"pid-{name}"
     parameters = StdioServerParameters(
         command="/bin/sh",
         args=["-c", _NOTE_PID, str(note), *command],
-        env={
-            "MEIGEN_API_TOKEN": TOKEN,
-            "MEIGEN_BASE_URL": place.origin,
-            "MEIGEN_UPLOAD_URL": place.origin,
-            "MEIGEN_DATA_DIR": str(place.data),
-            "MEIGEN_OUTPUT_DIR": str(place.folder / "media"),
-            "MEIGEN_POLL_INTERVAL": "0.1",
-            "MEIGEN_RATE_LIMIT": "100000",
-            "MEIGEN_CONFIRM_ABOVE": "off",
-            **variables,
-        },
+        env=environment(place, **variables),
     )
     with (place.folder / f"stderr-{name}").open("w", encoding="utf-8") as errors:
-        async with Client(stdio_client(parameters, errlog=errors)) as client:
-            yield Server(client, int(note.read_text("ascii")))
+        async with Client(stdio_client(parameters, errlog=errors), **client or {}) as on:
+            yield Server(on, int(note.read_text("ascii")))

@@ -11,9 +11,9 @@ from statistics import median
 
 import anyio
 
-from meigen_mcp.sandbox.running import running
+from meigen_mcp.sandbox.running import run_sandbox
 
-from .proxy import Exchange, HangUp, plain, proxied
+from .proxy import Exchange, HangUp, plain, proxied, reply
 from .report import Part, dice, table
 from .servers import MODEL, Place, Server, server, temporary
 from .truth import at_rest, broken, by_key, charged, posts, rows, until
@@ -27,11 +27,6 @@ GROWTH = 2 * 1024
 _KINDS = ("dropped", "dropped after", "cut", "500", "HTML 502", "429", "silence")
 _DOWN = b'{"success":false,"error":"Internal"}'
 _HTML = b"<html><body>Bad gateway</body></html>"
-
-
-def _reply(status: str, body: bytes, *headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status}", *headers, f"content-length: {len(body)}"]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 @dataclass
@@ -58,15 +53,15 @@ class _Breaker:
         self.struck[kind] += 1
         match kind:
             case "500":
-                await exchange.answer(_reply("500 Internal", _DOWN))
+                await exchange.answer(reply("500 Internal", _DOWN))
             case "HTML 502":
                 await exchange.forward()
-                await exchange.answer(_reply("502 Bad Gateway", _HTML, "content-type: text/html"))
+                await exchange.answer(reply("502 Bad Gateway", _HTML, "content-type: text/html"))
             case "429":
-                await exchange.answer(_reply("429 Too Many", b"{}", "retry-after: 1"))
+                await exchange.answer(reply("429 Too Many", b"{}", "retry-after: 1"))
             case "cut":
-                reply = await exchange.forward()
-                await exchange.answer(reply[: self.chance.randrange(len(reply))])
+                whole = await exchange.forward()
+                await exchange.answer(whole[: self.chance.randrange(len(whole))])
                 raise HangUp
             case "silence":
                 await exchange.forward()
@@ -140,7 +135,7 @@ async def run(seconds: float, seed: int) -> Part:
     part = Part(f"A soak of {seconds:.0f} s with {SHARE:.0%} of all replies broken")
     with temporary() as folder:
         async with (
-            running(speed=0.01, rate_limit=10**6, credits=10**8) as sandbox,
+            run_sandbox(speed=0.01, rate_limit=10**6, credits=10**8) as sandbox,
             proxied(sandbox) as wire,
         ):
             place = Place(folder, wire.origin, sandbox)

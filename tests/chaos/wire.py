@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import httpx
-from workbench import (
+from support.workbench import (
     Fault,
     Route,
     Workbench,

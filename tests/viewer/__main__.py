@@ -22,8 +22,8 @@ from threading import Thread
 from conformance.__main__ import node, served
 from PIL import Image
 
-from meigen_mcp import viewer
 from meigen_mcp.sandbox.media import render_clip, render_image
+from meigen_mcp.server import viewer
 
 HERE = Path(__file__).parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -49,6 +49,7 @@ export const four = {
 export const film = {
   ...video, status: "completed", mediaUrls: [url("clip.mp4")], creditsUsed: 100, elapsedSeconds: 90,
 };
+export const lostFilm = { ...film, mediaUrls: [url("gone.mp4")] };
 export const lost = { ...completed, mediaUrls: [url("gone.png")] };
 export const failed = {
   ...common, status: "failed", elapsedSeconds: 20,
@@ -67,7 +68,7 @@ export const unknownPrice = {
   ...needsApproval, quote: { kind: "unknown", basis: "no source gives a price for new-model" },
 };
 export const dryRun = {
-  status: "dry_run", mediaType: "image", modelId: "nanobanana-2", prompt: PROMPT,
+  status: "dry_run", requestId: REQUEST, mediaType: "image", modelId: "nanobanana-2", prompt: PROMPT,
   aspectRatio: "16:9", settings: common.settings, quote: common.quote,
   credits: { daily: 20, purchased: 1480 }, next: "Call again without dryRun to make it.",
 };
@@ -79,6 +80,14 @@ export const refused = {
       + " 16:9 and 9:16\n- quality: nanobanana-2 takes none",
   },
   next: "Correct every argument named in the message and call the tool again.",
+};
+export const notFound = {
+  status: "refused",
+  error: {
+    code: "not_found", charged: "no", retryable: false,
+    message: "This account has no such generation in its ledger. Nothing was sent.",
+  },
+  next: "Call check_status without arguments to see the newest ones.",
 };
 export const onHold = {
   ...common, generationId: undefined, status: "queued", elapsedSeconds: 3,
@@ -122,6 +131,7 @@ export const STATES = {
   "one of four": { input: IMAGE_CALL, facts: four, press: [/2 of 4/] },
   video: { input: VIDEO_CALL, facts: film, more: [PREVIEW] },
   "preview only": { input: IMAGE_CALL, facts: lost, more: [PREVIEW], sees: "This is a small preview" },
+  "frames only": { input: VIDEO_CALL, facts: lostFilm, more: [PREVIEW], sees: "These are frames" },
   "link only": { input: IMAGE_CALL, facts: lost, sees: "Its link:" },
   failed: { input: IMAGE_CALL, facts: failed },
   unknown: { input: IMAGE_CALL, facts: unknown },

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import {
   answer, completed, dryRun, film, four, history, IMAGE_CALL, needsApproval, onHold, processing,
-  PROMPT, unknown, unknownPrice, url, VIDEO_CALL,
+  notFound, PROMPT, unknown, unknownPrice, url, VIDEO_CALL,
 } from "./answers.mjs";
 import { CAN, open } from "./stage.mjs";
 
@@ -16,16 +16,25 @@ const REFERENCE = (index) => [{
   type: "text",
   text: `Use ${MEDIUM}/${index} as a reference image for what I ask next: pass it in referenceImages.`,
 }];
-const made = { ...processing, generationId: "gen_9S", requestId: "new", prompt: "Another one" };
+const made = { ...processing, generationId: "gen_9S", requestId: "new", prompt: "A second lighthouse" };
 
-/** Answer tools by name: dry runs with a price, the rest as given. */
-const tools = (given, fallback = () => ({})) => (method, params) => {
-  if (method !== "tools/call") return fallback(method, params);
-  const { name, arguments: args } = params;
-  if (args.dryRun) return answer(given.price ?? dryRun);
-  if (given[name] instanceof Error) throw given[name];
-  return answer(given[name]);
+/** Answer tools by name: dry runs with a price, the rest as given; nothing is found before a click. */
+const tools = (given, fallback = () => ({})) => {
+  let begun = given.begun ?? true;
+  return (method, params) => {
+    if (method !== "tools/call") return fallback(method, params);
+    const { name, arguments: args } = params;
+    if (args.dryRun) return answer(given.price ?? dryRun);
+    if (!begun && name === "check_status") return answer(notFound);
+    begun = true;
+    if (given[name] instanceof Error) throw given[name];
+    return answer(given[name]);
+  };
 };
+
+/** The calls of a generating tool so far. */
+const generating = (stage) =>
+  stage.of("tools/call").filter(({ name }) => name.startsWith("generate_"));
 
 /** The call that spends, apart from the id that the viewer gave it. */
 function spending({ name, arguments: { requestId, ...args } }) {
@@ -44,7 +53,7 @@ test("vary asks for the price, and spends no more than that, once", async () => 
     { name: "generate_image", arguments: { ...GENERATION, dryRun: true } },
   ]);
   await stage.button("Spend 12 credits").dblclick();
-  await stage.text("Another one").first().waitFor();
+  await stage.text("A second lighthouse").first().waitFor();
   const calls = stage.of("tools/call").filter(({ name }) => name === "generate_image").slice(1);
   assert.deepEqual(calls.map(spending), [
     { name: "generate_image", arguments: { ...GENERATION, maxCredits: 12, wait: 0 } },
@@ -84,7 +93,7 @@ test("a click that got no answer is sent again under the same id", async () => {
   await stage.button("Spend 12 credits").click();
   await stage.text("Press again: it cannot be charged twice.").waitFor();
   await stage.button("Spend 12 credits").click();
-  await stage.text("Another one").first().waitFor();
+  await stage.text("A second lighthouse").first().waitFor();
   const spent = stage.of("tools/call").filter(({ arguments: a }) => a.maxCredits);
   assert.equal(spent.length, 2);
   assert.deepEqual(spent[0], spent[1]);
@@ -171,29 +180,42 @@ test("a video is continued from its own medium, in its own settings, after the p
 test("an approval repeats the call with its request id and the quoted price, once", async () => {
   const stage = await open({
     input: { ...VIDEO_CALL, maxCredits: 100 }, result: answer(needsApproval),
-    answer: tools({ generate_video: made, check_status: made }),
+    answer: tools({ begun: false, generate_video: made, check_status: made }),
   });
   await stage.button("Spend 250 credits").dblclick();
-  await stage.text("Another one").first().waitFor();
+  await stage.text("A second lighthouse").first().waitFor();
   const { wait, ...args } = VIDEO_CALL;
-  const calls = stage.of("tools/call").filter(({ name }) => name === "generate_video");
-  assert.deepEqual(calls, [{
+  assert.deepEqual(generating(stage), [{
     name: "generate_video",
     arguments: { ...args, requestId: needsApproval.requestId, maxCredits: 250, wait: 0 },
   }]);
   await stage.clean();
 });
 
+test("a yes that the chat app does not bring can be given in a terminal", async () => {
+  const stage = await open({
+    input: VIDEO_CALL, result: answer(needsApproval),
+    answer: tools({ generate_video: needsApproval }),
+  });
+  const command = `Or in a terminal: meigen-mcp approve ${needsApproval.requestId}`;
+  await stage.text(command).waitFor();
+  await stage.button("Spend 250 credits").click();
+  await stage.text("Your yes did not arrive through the chat app").waitFor();
+  await stage.text(command).waitFor();
+  await stage.clean();
+});
+
 test("an unknown price is approved up to what the person writes", async () => {
   const stage = await open({
     input: VIDEO_CALL, result: answer(unknownPrice),
-    answer: tools({ generate_video: made, check_status: made }),
+    answer: tools({ begun: false, generate_video: made, check_status: made }),
   });
   await stage.button("Approve up to this").click();
   await stage.view.getByLabel("Most that you will pay, in credits").fill("300");
   await stage.button("Approve up to this").click();
   const { wait, ...args } = VIDEO_CALL;
-  assert.deepEqual((await stage.sent("tools/call"))[0], {
+  await stage.text("A second lighthouse").first().waitFor();
+  assert.deepEqual(generating(stage)[0], {
     name: "generate_video",
     arguments: { ...args, requestId: unknownPrice.requestId, maxCredits: 300, wait: 0 },
   });
@@ -217,15 +239,44 @@ test("an offer after the price is approved under the id of the click", async () 
   await stage.clean();
 });
 
-test("a dry run can be made for its price", async () => {
+test("a dry run can be made for its price, under the id that the server gave it", async () => {
   const stage = await open({
     input: { ...IMAGE_CALL, dryRun: true }, result: answer(dryRun),
-    answer: tools({ generate_image: made, check_status: made }),
+    answer: tools({ begun: false, generate_image: made, check_status: made }),
   });
   await stage.button("Spend 12 credits").click();
-  assert.deepEqual(spending((await stage.sent("tools/call"))[0]), {
-    name: "generate_image", arguments: { ...GENERATION, maxCredits: 12, wait: 0 },
+  await stage.text("A second lighthouse").first().waitFor();
+  assert.deepEqual(generating(stage), [{
+    name: "generate_image",
+    arguments: { ...GENERATION, requestId: dryRun.requestId, maxCredits: 12, wait: 0 },
+  }]);
+  await stage.clean();
+});
+
+for (const [name, offered] of Object.entries({ "a dry run": dryRun, "an approval": needsApproval })) {
+  test(`${name} that is shown again offers nothing that was bought meanwhile`, async () => {
+    const bought = { ...completed, requestId: offered.requestId };
+    const stage = await open({
+      input: IMAGE_CALL, result: answer(offered), answer: tools({ check_status: bought }),
+    });
+    await stage.button("Copy link").waitFor();
+    assert.equal(await stage.view.getByRole("button", { name: /^Spend/ }).count(), 0);
+    assert.deepEqual(stage.of("tools/call"), [
+      { name: "check_status", arguments: { requestId: offered.requestId, wait: 0 } },
+    ]);
+    await stage.clean();
   });
+}
+
+test("a result that comes twice keeps what the person has written", async () => {
+  const stage = await open({
+    input: VIDEO_CALL, result: answer(unknownPrice), answer: tools({ begun: false }),
+  });
+  const most = stage.view.getByLabel("Most that you will pay, in credits");
+  await most.fill("300");
+  await stage.send("sendToolResult", answer(unknownPrice));
+  await stage.send("sendToolInput", { arguments: VIDEO_CALL });
+  assert.equal(await most.inputValue(), "300");
   await stage.clean();
 });
 
@@ -282,6 +333,15 @@ test("one of four is put into the conversation as a reference", async () => {
   await stage.button("Use as reference").click();
   await stage.text("Say in the chat what to make with it.").waitFor();
   assert.deepEqual(stage.calls, [["ui/message", { role: "user", content: REFERENCE(2) }]]);
+  await stage.clean();
+});
+
+test("of a clip the last frame is the reference", async () => {
+  const stage = await open({ input: VIDEO_CALL, result: answer(film) });
+  await stage.button("Use last frame as reference").click();
+  await stage.text("Say in the chat what to make with it.").waitFor();
+  const [[, { content }]] = stage.calls;
+  assert.match(content[0].text, /pass it in referenceImages, where its last frame counts\.$/);
   await stage.clean();
 });
 
@@ -380,5 +440,37 @@ test("every button is reached and pressed by the keyboard alone", async () => {
   assert.equal(
     await stage.frame.evaluate(() => document.activeElement.textContent), "Spend 12 credits",
   );
+  await stage.clean();
+});
+
+/** The id of what has the focus. */
+const focused = (stage) => stage.frame.evaluate(() => document.activeElement.id);
+
+test("the keyboard keeps its place after a row, after Back and after Spend", async () => {
+  const stage = await open({
+    input: {}, result: answer(history),
+    answer: tools({ check_status: completed, generate_image: made }),
+  });
+  await stage.view.locator("#row1").press("Enter");
+  await stage.button("Back").waitFor();
+  assert.equal(await focused(stage), "title");
+  await stage.button("Back").press("Enter");
+  await stage.view.locator("#row1").waitFor();
+  assert.equal(await focused(stage), "row1");
+  await stage.view.locator("#row1").press("Enter");
+  await stage.button("Vary").press("Enter");
+  await stage.button("Spend 12 credits").press("Enter");
+  await stage.button("Spend 12 credits").waitFor({ state: "detached" });
+  assert.equal(await focused(stage), "title");
+  await stage.clean();
+});
+
+test("Escape closes an offer and spends nothing", async () => {
+  const stage = await open({ input: IMAGE_CALL, result: answer(completed), answer: tools({}) });
+  await stage.button("Vary").press("Enter");
+  await stage.button("Spend 12 credits").press("Escape");
+  await stage.button("Spend 12 credits").waitFor({ state: "detached" });
+  assert.equal(await focused(stage), "vary");
+  assert.deepEqual(stage.of("tools/call").map(({ arguments: { dryRun: dry } }) => dry), [true]);
   await stage.clean();
 });

@@ -13,10 +13,21 @@ const sandboxReady = (url) => new Promise((resolve) => {
   frame.src = url;
 });
 
-window.start = async ({ sandbox, html, csp, permissions, can, context, width }) => {
+/** Send a result before the answer to the viewer's first request, as some hosts do. */
+function sendEarly(result) {
+  window.addEventListener("message", function heard({ source, data }) {
+    if (source !== frame.contentWindow || data?.method !== "ui/initialize") return;
+    window.removeEventListener("message", heard);
+    const method = "ui/notifications/tool-result";
+    frame.contentWindow.postMessage({ jsonrpc: "2.0", method, params: result }, "*");
+  });
+}
+
+window.start = async ({ sandbox, html, csp, permissions, can, context, width, early }) => {
   frame.style.width = `${width}px`;
   if (permissions?.clipboardWrite) frame.allow = "clipboard-write *";
   await sandboxReady(sandbox);
+  if (early) sendEarly(early);
   const bridge = new AppBridge(null, { name: "test-host", version: "1" }, can, {
     hostContext: context,
   });

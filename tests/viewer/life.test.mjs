@@ -2,7 +2,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import {
-  answer, completed, film, IMAGE_CALL, lost, PREVIEW, processing, url, VIDEO_CALL,
+  answer, completed, film, four, history, IMAGE_CALL, lost, PREVIEW, processing, PROMPT, url, VIDEO_CALL,
 } from "./answers.mjs";
 import { CAN, given, open } from "./stage.mjs";
 
@@ -39,8 +39,8 @@ test("a running generation is asked after until it has ended, and the model is t
     answer: (method) => method === "tools/call" ? answer(answers.shift()) : {},
   });
   for (let count = 1; count <= 3; count += 1) {
-    await stage.page.clock.runFor(1100);
-    await stage.sent("tools/call", count);
+    // The view sets its next timer when it has the answer, which may be after the clock has run.
+    while (stage.of("tools/call").length < count) await stage.page.clock.runFor(1100);
   }
   await stage.button("Copy link").waitFor();
   await stage.page.clock.runFor(600_000);
@@ -138,7 +138,12 @@ test("the theme, the variables, the safe areas and the size of the host are foll
   await stage.frame.waitForFunction(() => document.documentElement.style.colorScheme === "dark");
   assert.equal(await ground(), "rgb(31, 31, 29)");
   await stage.context({
-    styles: { variables: { "--color-background-primary": "light-dark(#fff, rgb(1, 2, 3))" } },
+    styles: {
+      variables: {
+        "--color-background-primary": "light-dark(#fff, rgb(1, 2, 3))",
+        "--color-text-primary": "light-dark(#000, #fff)",
+      },
+    },
     safeAreaInsets: { top: 30, right: 0, bottom: 44, left: 5 },
     displayMode: "fullscreen",
     containerDimensions: { width: 320, height: 700 },
@@ -163,6 +168,30 @@ test("numbers and times are written as the person's host says", async () => {
   await stage.text("23.11.2026, 18:30").waitFor();
   await stage.context({ locale: "not a locale" });
   await stage.text("20 daily").waitFor();
+  await stage.clean();
+});
+
+test("what is not saved, not whole or not shown is told with its reason", async () => {
+  const facts = {
+    ...four, files: ["/home/ann/3.png", "/home/ann/4.png"],
+    unsaved: [
+      { index: 0, reason: "The disk of /home/ann is full." },
+      { index: 1, reason: "The result breaks off before its end" },
+    ],
+    unshown: "Picture 2 of 4 is not in the preview. It cannot be drawn.",
+  };
+  const stage = await open({ input: IMAGE_CALL, result: answer(facts) });
+  await stage.text("Details").click();
+  await stage.loaded();
+  const row = (term) => stage.view.locator(`dt:text-is("${term}") + dd`).textContent();
+  assert.deepEqual(
+    [await row("Saved"), await row("Not saved, or not whole"), await row("Not shown")],
+    [
+      "/home/ann/3.png\n/home/ann/4.png",
+      "1: The disk of /home/ann is full.\n2: The result breaks off before its end",
+      facts.unshown,
+    ],
+  );
   await stage.clean();
 });
 
@@ -248,6 +277,55 @@ test("calls of its own that the host also announces change nothing", async () =>
   await stage.button("Spend 12 credits").waitFor();
   assert.equal(await stage.button("Copy link").count(), 1);
   assert.equal(await stage.text("echo").count(), 0);
+  await stage.clean();
+});
+
+test("a result that comes before the host has introduced itself is as alive as any", async () => {
+  for (const [early, name] of [
+    [answer(completed, PREVIEW), "Vary"], [answer(processing), "Copy link"],
+    [answer(history), /seedance|boat/],
+  ]) {
+    const stage = await open({ early, answer: () => answer(completed) });
+    await stage.view.getByRole("button", { name }).first().waitFor();
+    await stage.clean();
+  }
+});
+
+test("of a host that passes text alone the record is fetched, or the picture shown", async () => {
+  const content = [
+    { type: "text", text: "completed: image\nrecord: meigen://generations/gen_7Q\nnext: …" }, PREVIEW,
+  ];
+  const bare = await open({ result: { content }, can: {} });
+  await bare.view.getByRole("img", { name: "The picture of the answer" }).waitFor();
+  await bare.clean();
+  const stage = await open({ result: { content }, answer: () => answer(completed) });
+  await stage.button("Copy link").waitFor();
+  assert.deepEqual(stage.of("tools/call"), [
+    { name: "check_status", arguments: { generationId: "gen_7Q", wait: 0 } },
+  ]);
+  await stage.clean();
+});
+
+test("where data URLs are blocked a preview is drawn", async () => {
+  const stage = await open({
+    input: IMAGE_CALL, result: answer(lost, PREVIEW), dataUrls: false,
+    answer: () => { throw new Error("Resource not found"); },
+  });
+  await stage.view.locator("canvas").waitFor();
+  assert.equal(await stage.view.getByRole("img", { name: PROMPT }).count(), 1);
+  stage.errors.length = 0;  // Chromium notes what the policy blocks, and the link that is gone
+  await stage.clean({ violations: ["img-src data"] });
+});
+
+test("a running video has the shape of a video, and a replayed one counts from its beginning", async () => {
+  const { requestId: _, ...common } = processing;
+  const began = { ...common, mediaType: "video", aspectRatio: undefined, settings: {} };
+  const stage = await open({
+    result: answer({ ...began, createdAt: new Date(Date.now() - 95_000).toISOString() }), can: {},
+  });
+  const box = await stage.view.locator(".shape").boundingBox();
+  assert.ok(Math.abs(box.width / box.height - 16 / 9) < 0.05);
+  await stage.text(/^9\d s; usually 40 s/).waitFor();
   await stage.clean();
 });
 

@@ -18,16 +18,17 @@ export const CAN = {
 };
 
 /** The policy of the specification, word for word. */
-export function policy({ resourceDomains = [], connectDomains = [], ...csp } = {}) {
+export function policy({ resourceDomains = [], connectDomains = [], dataUrls = true, ...csp } = {}) {
   const resources = resourceDomains.join(" ");
+  const data = dataUrls ? "data:" : "";
   return [
     "default-src 'none'",
     `script-src 'self' 'unsafe-inline' ${resources}`,
     `style-src 'self' 'unsafe-inline' ${resources}`,
     `connect-src 'self' ${connectDomains.join(" ")}`,
-    `img-src 'self' data: ${resources}`,
+    `img-src 'self' ${data} ${resources}`,
     `font-src 'self' ${resources}`,
-    `media-src 'self' data: ${resources}`,
+    `media-src 'self' ${data} ${resources}`,
     `frame-src ${csp.frameDomains?.join(" ") || "'none'"}`,
     "object-src 'none'",
     `base-uri ${csp.baseUriDomains?.join(" ") || "'self'"}`,
@@ -91,7 +92,7 @@ after(() => browser.close());
 /** Open the viewer, and send it what the host sends about a call. */
 export async function open({
   input, result, can = CAN, told = {}, width = 320, answer = () => ({}), clock = false,
-  html = given.html, meta = given.meta,
+  html = given.html, meta = given.meta, early, dataUrls = true,
 } = {}) {
   // A clock holds for its whole context, so who asks for one has a context of its own.
   const page = await (clock ? browser : context).newPage();
@@ -118,13 +119,14 @@ export async function open({
     return answer(method, params);
   });
   await page.goto(hostOrigin);
-  const csp = encodeURIComponent(JSON.stringify(meta.csp));
+  const csp = encodeURIComponent(JSON.stringify({ ...meta.csp, dataUrls }));
   await page.evaluate((options) => window.start(options), {
     sandbox: `${sandboxOrigin}/?csp=${csp}`,
     html,
     ...meta,
     can,
     width,
+    early,
     context: {
       theme: "light", displayMode: "inline", locale: "en-GB", timeZone: "UTC",
       containerDimensions: { width, maxHeight: 4000 }, ...told,

@@ -1,12 +1,13 @@
 // Every state, in light and dark, in a narrow chat column and on a wide page.
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { answer, dryRun, STATES } from "./answers.mjs";
+import { answer, dryRun, notFound, STATES } from "./answers.mjs";
 import { given, open } from "./stage.mjs";
 
 const answers = (facts) => (method, { name, arguments: args } = {}) => {
   if (method === "resources/read") throw new Error("Resource not found");
   if (args?.dryRun) return answer(dryRun);
+  if (["dry_run", "needs_approval"].includes(facts?.status)) return answer(notFound);
   return name === "check_status" ? answer(facts) : {};  // what runs goes on running
 };
 
@@ -39,5 +40,43 @@ for (const [name, state] of Object.entries(STATES)) {
     }
     assert.equal(await stage.view.getByRole("heading", { level: 1 }).count(), 1);
     await stage.clean();
+  });
+}
+
+// A host's colours, readable together; its theme is the other way about, as if it followed none.
+const COLOURS = {
+  light: {
+    "--color-background-primary": "#fdf6e3", "--color-text-primary": "#20281f",
+    "--color-background-secondary": "#eee8d5", "--color-text-secondary": "#465046",
+    "--color-text-danger": "#8f1111", "--color-border-primary": "#808a80",
+    "--color-ring-primary": "#1a4fbf", "--color-background-inverse": "#20281f",
+    "--color-text-inverse": "#fdf6e3",
+  },
+  dark: {
+    "--color-background-primary": "#10151d", "--color-text-primary": "#eef2f6",
+    "--color-background-secondary": "#1d2531", "--color-text-secondary": "#b8c2cc",
+    "--color-text-danger": "#ffb3a8", "--color-border-primary": "#707a86",
+    "--color-ring-primary": "#9db8ff", "--color-background-inverse": "#eef2f6",
+    "--color-text-inverse": "#10151d",
+  },
+};
+
+for (const [theme, colours] of Object.entries(COLOURS)) {
+  test(`text can be read in a ${theme} host whichever of its colours it leaves out`, async () => {
+    const failing = { ...STATES.failed.facts, status: "needs_approval", requestId: "1" };
+    const names = Object.keys(colours);
+    const sets = [
+      colours, ...names.map((name) => ({ [name]: colours[name] })),
+      ...names.map((name) => ({ ...colours, [name]: undefined })),
+    ];
+    for (const variables of sets) {
+      const stage = await open({
+        input: {}, result: answer(failing), answer: answers(failing),
+        told: { theme, styles: { variables: JSON.parse(JSON.stringify(variables)) } },
+      });
+      await stage.text("This needs your approval").waitFor();
+      await stage.accessible();
+      await stage.clean();
+    }
   });
 }

@@ -1,0 +1,1 @@
+"""The MeiGen wire; the only HTTP client."""

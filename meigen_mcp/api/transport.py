@@ -1,0 +1,151 @@
+"""The transport to the network: by the proxy that concerns a request, trusting as the system does.
+
+Loaded with the first request. What cannot be used is named by its own variable.
+"""
+
+import ssl
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import certifi
+import httpx
+import truststore
+
+from meigen_mcp.api import network
+from meigen_mcp.api.network import Proxy
+from meigen_mcp.errors import Unreachable
+
+_SOCKS = ("socks", "socks4", "socks4a", "socks5", "socks5h")
+_NO_LONGER_OR_NOT_YET = (9, 10)
+_OTHER_NAME = (62, 63, 64)
+"""OpenSSL's words for why a certificate is refused (X509_V_ERR_...)."""
+
+
+class SystemTransport(httpx.AsyncBaseTransport):
+    """Sends requests over the network.
+
+    Args:
+        variables: the proxy and certificate variables.
+        limits: of connections, for each way out.
+    """
+
+    def __init__(self, variables: Mapping[str, str], limits: httpx.Limits) -> None:
+        self._variables = variables
+        self._limits = limits
+        self._ways: dict[tuple[Proxy | None, bool], httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request.
+
+        Raises:
+            Unreachable: it provably was not sent, for a reason that the person can mend.
+            httpx.TransportError: it could not be sent, or not be answered.
+        """
+        proxy = network.proxy_for(str(request.url), self._variables)
+        try:
+            way = self._way(proxy, secure=request.url.scheme == "https")
+            return await way.handle_async_request(request)
+        except httpx.ConnectError as error:
+            refused = _refused_certificate(error)
+            if refused is not None:
+                raise _not_sent(_untrusted(refused, request.url.host)) from None
+            raise _by_way_of(proxy) or error from None
+        except (httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise _by_way_of(proxy) or error from None
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for way in self._ways.values():
+            await way.aclose()
+
+    def _way(self, proxy: Proxy | None, *, secure: bool) -> httpx.AsyncHTTPTransport:
+        """Return the connections by a proxy, or straight ones, with and without TLS."""
+        if (proxy, secure) not in self._ways:
+            context = trusted(self._variables) if secure else None
+            self._ways[proxy, secure] = _transport(proxy, context, self._limits)
+        return self._ways[proxy, secure]
+
+
+def _transport(
+    proxy: Proxy | None, context: ssl.SSLContext | None, limits: httpx.Limits
+) -> httpx.AsyncHTTPTransport:
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=context or False,  # without one nothing has a certificate
+            trust_env=False,
+            limits=limits,
+            proxy=proxy.url if proxy else None,
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        if proxy is None:
+            raise
+        scheme = proxy.url.partition("://")[0].lower()
+        fix = "set it to http://HOST:PORT"
+        if scheme in _SOCKS:
+            fix = "set HTTPS_PROXY to an http proxy, or install `httpx[socks]` for socks5://"
+        raise _not_sent(f"The proxy in {proxy.shown} cannot be used; {fix}.") from None
+
+
+def trusted(variables: Mapping[str, str]) -> ssl.SSLContext:
+    """Return what is trusted: the certificates that variables name, else the system's.
+
+    Raises:
+        Unreachable: those that a variable names cannot be read.
+    """
+    named = {name: variables[name] for name in network.CERTIFICATES if variables.get(name)}
+    if named:
+        try:
+            return ssl.create_default_context(
+                cafile=named.get("SSL_CERT_FILE"), capath=named.get("SSL_CERT_DIR")
+            )
+        except OSError:
+            told = " and ".join(f"{name} ({value})" for name, value in named.items())
+            raise _not_sent(f"The certificates in {told} cannot be read.") from None
+    if sys.platform in {"darwin", "win32"}:
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    usual = ssl.get_default_verify_paths()
+    if usual.cafile or (usual.capath and any(Path(usual.capath).iterdir())):
+        # Here truststore would read them all again for each connection, which takes 30 ms.
+        return ssl.create_default_context()
+    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())  # small containers have none of their own
+    return context
+
+
+def _refused_certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Return why a certificate was refused, if that is what lies under an error."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, ssl.SSLCertVerificationError):
+            return below
+        below = below.__cause__ or below.__context__
+    return None
+
+
+def _untrusted(refused: ssl.SSLCertVerificationError, host: str) -> str:
+    code = getattr(refused, "verify_code", 0)
+    if code in _NO_LONGER_OR_NOT_YET:
+        return (
+            f"The certificate of {host} is not valid today; look at this computer's clock. Nothing"
+            " was sent."
+        )
+    if code in _OTHER_NAME:
+        return f"The certificate that {host} shows is another host's; nothing was sent."
+    return (
+        f"The certificate of {host} is not trusted by this computer; nothing was sent. In a network"
+        " that looks into connections, its certificate belongs into the system's store, or its file"
+        " into SSL_CERT_FILE."
+    )
+
+
+def _by_way_of(proxy: Proxy | None) -> Unreachable | None:
+    if proxy is None:
+        return None
+    return _not_sent(
+        f"MeiGen could not be reached by the proxy in {proxy.shown}; nothing was sent."
+    )
+
+
+def _not_sent(message: str) -> Unreachable:
+    return Unreachable(message, sent=False)

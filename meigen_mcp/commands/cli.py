@@ -1,0 +1,310 @@
+"""The commands of `meigen-mcp`."""
+
+import gc
+import json
+import logging
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+from click.core import ParameterSource
+
+from meigen_mcp import settings
+from meigen_mcp.commands import output
+from meigen_mcp.commands.generating import MediumCommand
+from meigen_mcp.commands.output import say
+from meigen_mcp.commands.parameters import Name
+from meigen_mcp.commands.setup import doctor, install, settings_with_folder
+from meigen_mcp.errors import MeigenError
+from meigen_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from meigen_mcp.sandbox.models import Era
+
+
+@click.group(
+    cls=output.PrintableGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="meigen-mcp", prog_name="meigen-mcp")
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """Make images and videos in chat with MeiGen. Without a command: serve over stdio."""
+    output.print_anything()
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(serve)
+
+
+@main.command()
+@click.option(
+    "--sandbox",
+    is_flag=False,
+    flag_value="",
+    type=Name(optional=True),
+    metavar="[NAME]",
+    help="Use the embedded sandbox: no key, no credits; with a name one that remembers.",
+)
+@click.option("--http", "over_http", is_flag=True, help="Serve over Streamable HTTP.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address for --http.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8765, show_default=True,
+    help="Port for --http; 0 for any free one.",
+)  # fmt: skip
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    multiple=True,
+    help="A further name that clients of --http may reach it under; may be given again.",
+)
+@click.option("--no-token", is_flag=True, help="Let everybody on this computer use --http.")
+@click.option("--show-token", is_flag=True, help="Show on a terminal what clients of --http send.")
+def serve(
+    *,
+    sandbox: str | None,
+    over_http: bool,
+    host: str,
+    port: int,
+    allowed_hosts: tuple[str, ...],
+    no_token: bool,
+    show_token: bool,
+) -> None:
+    """Serve a chat client over stdin and stdout, or with --http any number over HTTP."""
+    given = click.get_current_context().get_parameter_source
+    names = ("host", "port", "allowed_hosts", "no_token")
+    chosen = any(given(name) is ParameterSource.COMMANDLINE for name in names)
+    if chosen and not over_http:
+        raise click.UsageError("--host, --port, --allowed-host and --no-token need --http")
+    if show_token and not sys.stdout.isatty():
+        raise click.UsageError("--show-token shows a secret, so it needs a terminal")
+    loaded = settings.load()
+    # stdout carries MCP only.
+    output.log_to_stderr(loaded.log_level)
+    for noisy in ("httpx", "httpcore"):  # they log whole URLs
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if over_http or show_token:
+        with _loaded_for_good():
+            from meigen_mcp.transports import auth, http  # noqa: PLC0415  # it loads the SDK
+
+        try:
+            access = auth.access_for(
+                loaded, host, allowed_hosts, sandbox=sandbox is not None, no_token=no_token
+            )
+            if show_token:
+                say(access.token or "no token is asked for")
+            if over_http:
+                over = partial(http.serve, access=access, host=host, port=port)
+                _run_server(over, loaded, sandbox=sandbox)
+        except auth.CannotServe as problem:
+            raise click.ClickException(str(problem)) from None
+        return
+    with _loaded_for_good():
+        from meigen_mcp.transports import stdio  # noqa: PLC0415  # on first use: as above
+    _run_server(stdio.serve, loaded, sandbox=sandbox)
+
+
+@contextmanager
+def _loaded_for_good() -> Iterator[None]:
+    """Load what stays: looking through it again and again finds no garbage, and takes its time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _run_server(
+    serving: Callable[[Settings], Awaitable[None]], loaded: Settings, *, sandbox: str | None
+) -> None:
+    """Run a transport, on the embedded sandbox if that is wished."""
+    from meigen_mcp.app import sandboxed  # noqa: PLC0415  # the transport has loaded it already
+
+    async def run() -> None:
+        chosen = nullcontext(loaded) if sandbox is None else sandboxed(loaded, sandbox)
+        async with chosen as loaded_so:
+            await serving(loaded_so)
+
+    try:
+        anyio.run(run)
+    except MeigenError as error:
+        raise click.ClickException(error.message) from None
+
+
+@main.command()
+@click.option("--output", type=click.Path(path_type=Path), help="Where the media go.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+def demo(*, output: Path | None, as_json: bool) -> None:
+    """Run the main job end to end on the embedded sandbox: no key, no credits."""
+    from meigen_mcp.commands import demo as demonstration  # noqa: PLC0415  # on first use: as above
+
+    problem = anyio.run(demonstration.run, output, as_json)
+    if problem:
+        say(f"demo failed: {problem}", err=True)
+        raise SystemExit(1)
+
+
+@main.command()
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8787,
+    show_default=True,
+    help="0 for any free one.",
+)
+@click.option(
+    "--speed",
+    type=click.FloatRange(0),
+    default=0.05,
+    show_default=True,
+    help="Factor on typical times.",
+)
+@click.option(
+    "--credits",
+    "start",
+    type=click.IntRange(0),
+    default=1000,
+    show_default=True,
+    help="Start balance.",
+)
+@click.option(
+    "--rate-limit",
+    type=click.IntRange(1),
+    default=12,
+    show_default=True,
+    help="Submissions a minute.",
+)
+@click.option(
+    "--api",
+    "--era",
+    "era",
+    type=click.Choice(["2026-05", "2026-09", "2026-11"]),
+    default="2026-09",
+    show_default=True,
+    help="Generation of the API; 2026-05 knows no idempotency keys, 2026-11 all of today's inputs.",
+)
+def sandbox(*, port: int, speed: float, start: int, rate_limit: int, era: "Era") -> None:
+    """Serve the API emulator alone, for any client of the MeiGen API."""
+    from meigen_mcp.sandbox import running  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.sandbox.state import Options  # noqa: PLC0415  # on first use: as above
+
+    options = Options(
+        speed=speed,
+        credits=start,
+        rate_limit=rate_limit,
+        era=era,
+    )
+    try:
+        running.serve(port, options, _announce)
+    except OSError:
+        raise click.ClickException(f"port {port} is taken; choose another with --port") from None
+
+
+def _announce(origin: str) -> None:
+    say(f"MeiGen sandbox on {origin} (nothing here is real; see {origin}/)")
+    say(f"MEIGEN_BASE_URL={origin}")
+    say(f"MEIGEN_UPLOAD_URL={origin}")
+    say(f"MEIGEN_API_TOKEN=meigen_sk_{'sandbox0' * 4}")
+    say(f"what it saw: {origin}/sandbox/state")
+
+
+@main.command()
+@click.argument("model_id", required=False, callback=output.spelled)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+def models(*, model_id: str | None, as_json: bool) -> None:
+    """Show the models with rules and prices, as shipped with this version."""
+    from meigen_mcp.catalogue.models import shipped  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.views import models as model_views  # noqa: PLC0415  # on first use: as above
+
+    catalogue = shipped()
+    if model_id is None:
+        rows = [model_views.model_row(model) for model in catalogue.listed()]
+        say(json.dumps(rows, indent=2) if as_json else model_views.models_text(rows))
+        return
+    model = catalogue.find(model_id)
+    if model is None:
+        guess = catalogue.guess(model_id)
+        hint = f"; did you mean {guess.id}?" if guess else ""
+        raise click.ClickException(f"there is no model {model_id}{hint}")
+    details = model_views.model_details(model, catalogue, settings.load().accepts)
+    say(json.dumps(details, indent=2, ensure_ascii=False))
+
+
+@main.command()
+@click.argument("name", metavar="[ID]", required=False, callback=output.spelled)
+@click.option("--fetch", is_flag=True, help="Download its media again.")
+@click.option(
+    "--settle",
+    type=click.Choice(["charged", "not-charged"]),
+    is_flag=False,
+    flag_value="not-charged",
+    help="End an unknown one after you looked on meigen.ai whether it was charged.",
+)
+@click.option("--call-off", is_flag=True, help="End one that is still queued, uncharged.")
+@click.option("--forget", is_flag=True, help="Take what was asked for out of the ledger.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="--forget all older.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+def jobs(
+    *,
+    name: str | None,
+    fetch: bool,
+    settle: str | None,
+    call_off: bool,
+    forget: bool,
+    older_than: float | None,
+    limit: int,
+) -> None:
+    """See what was made, over all chats; with an ID, one whole.
+
+    What is queued can be called off; what runs cannot, since MeiGen knows no way to stop it.
+    """
+    from meigen_mcp.commands import jobs as ledger_jobs  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands.clients import Machine  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
+
+    wanted = sum(map(bool, (fetch, settle, call_off, forget or older_than is not None)))
+    if wanted > 1 or (wanted and (name is None) is (older_than is None)):
+        use = "--fetch, --settle, --call-off or --forget goes with one ID, --older-than with none"
+        raise click.UsageError(use)
+    machine = None
+    with suppress(ConfigurationRefused):
+        machine = Machine.this()
+    try:
+        todo = partial(
+            ledger_jobs.run,
+            settings_with_folder(),
+            name,
+            machine=machine,
+            fetch_again=fetch,
+            outcome=settle,
+            call_off=call_off,
+            older_than=older_than,
+            forget_one=forget,
+            limit=limit,
+        )
+        text = anyio.run(todo)
+    except MeigenError as error:
+        raise click.ClickException(error.message) from None
+    say(text)
+
+
+@main.command()
+@click.argument("request_id", metavar="REQUESTID", callback=output.spelled)
+def approve(*, request_id: str) -> None:
+    """Say yes to a call that needs your approval: it runs once, within its hour and your caps."""
+    from meigen_mcp.commands import approve as approving  # noqa: PLC0415  # on first use: as above
+
+    try:
+        text = anyio.run(approving.run, settings_with_folder(), request_id)
+    except MeigenError as error:
+        raise click.ClickException(error.message) from None
+    say(text)
+
+
+for command in (MediumCommand("image"), MediumCommand("video"), install, doctor):
+    main.add_command(command)

@@ -1,0 +1,84 @@
+"""How `meigen-mcp image` and `video` end, as a script sees it, and what is then to do."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import IntEnum
+from typing import Any
+
+
+class Exit(IntEnum):
+    """The exit status of one call."""
+
+    DONE = 0
+    REFUSED = 2
+    OVER_CAP = 3
+    NEEDS_YES = 4
+    REFUNDED = 5
+    CHARGED = 6
+    UNKNOWN = 7
+
+
+BY_WEIGHT = (
+    *(Exit.DONE, Exit.NEEDS_YES, Exit.OVER_CAP, Exit.REFUSED),
+    *(Exit.REFUNDED, Exit.CHARGED, Exit.UNKNOWN),
+)
+"""The last of several is the exit status of them all."""
+_OF_CODE: Mapping[str, Exit] = {
+    "over_cap": Exit.OVER_CAP,
+    "declined": Exit.NEEDS_YES,
+    "approval_ended": Exit.NEEDS_YES,
+}
+_OF_CHARGE: Mapping[str, Exit] = {
+    "no": Exit.REFUNDED,
+    "refunded": Exit.REFUNDED,
+    "yes": Exit.CHARGED,
+}
+
+
+def exit_of(answer: Mapping[str, Any]) -> Exit:
+    """Return the exit status for the fields of a generation as they were answered."""
+    error = answer.get("error", {})
+    match answer["status"]:
+        case "completed" | "dry_run":
+            return Exit.DONE
+        case "needs_approval":
+            return Exit.NEEDS_YES
+        case "failed":
+            return _OF_CHARGE.get(error["charged"], Exit.UNKNOWN)
+        case "refused" if error["charged"] == "no":
+            return _OF_CODE.get(error["code"], Exit.REFUSED)
+        case "queued" if error:  # for want of a token or credits
+            return Exit.REFUSED
+        case _:
+            return Exit.UNKNOWN
+
+
+def advise(answer: Mapping[str, Any], recent: Decimal | None = None) -> str | None:
+    """Return what the person can do next, where the message does not say it.
+
+    Args:
+        answer: the fields of a generation.
+        recent: the credits of the last hour, where they are why a yes is needed.
+    """
+    price = answer.get("quote", {}).get("credits")
+    name = answer.get("requestId")
+    match answer["status"]:
+        case "needs_approval" if price is None:
+            return "Run it in a terminal, where you are asked; --yes-up-to covers no unknown price."
+        case "needs_approval":
+            hour = f"{recent:f} credits were spent or reserved in the last hour. " if recent else ""
+            again = f"Run it again with --yes-up-to {price}, or in a terminal, where you are asked."
+            return hour + again
+        case "queued":
+            return "Mend that and run the same command again: it is sent with the same key."
+        case "unknown":
+            return (
+                "Look at your history on meigen.ai, then say how it was:"
+                f" `meigen-mcp jobs {name} --settle charged` or `not-charged`."
+            )
+        case "submitting" | "processing":
+            return f"It is still looked at: `meigen-mcp jobs {name}` says how it stands."
+        case "refused" if answer["error"]["code"] == "missing_token":
+            return "Set MEIGEN_API_TOKEN or MEIGEN_API_TOKEN_FILE, or try it with --sandbox."
+        case _:
+            return None

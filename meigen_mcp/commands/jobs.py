@@ -1,0 +1,215 @@
+"""What `meigen-mcp jobs` does: see the ledger, download again, settle, call off."""
+
+import contextlib
+import json
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+
+from meigen_mcp import generation, saving
+from meigen_mcp.app import Account, name_account, open_account
+from meigen_mcp.commands import installed
+from meigen_mcp.commands.clients import Machine
+from meigen_mcp.commands.identities import Identity, elsewhere, identities, with_first
+from meigen_mcp.errors import NotFound, Refusal
+from meigen_mcp.foreign import flat
+from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.records import Overview
+from meigen_mcp.ledger.spending import DAY
+from meigen_mcp.media.store import still_shown
+from meigen_mcp.service.results import Listing
+from meigen_mcp.settings import Settings
+from meigen_mcp.views import generations as views
+
+
+class NotPossible(Refusal):
+    """The command does not fit the state of the generation."""
+
+    code = "not_possible"
+    next = "Look at it with `meigen-mcp jobs ID`."
+
+
+async def run(
+    settings: Settings,
+    name: str | None = None,
+    *,
+    machine: Machine | None = None,
+    fetch_again: bool = False,
+    outcome: str | None = None,
+    call_off: bool = False,
+    older_than: float | None = None,
+    forget_one: bool = False,
+    limit: int = 20,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> str:
+    """Do what the command says and return what it prints.
+
+    Args:
+        settings: what the environment says.
+        name: the `generationId` or `requestId`; None lists the newest.
+        machine: where the clients keep their files, whose tokens say whose generations are meant.
+        fetch_again: download the media again.
+        outcome: `charged` or `not-charged` settles an unknown one.
+        call_off: end one that is still queued.
+        older_than: forget what ended more than so many days ago.
+        forget_one: forget the one that is named.
+        limit: how many to list.
+        transport: what carries requests to the API; by default the network.
+
+    Raises:
+        MeigenError: it cannot be done, and why.
+    """
+    found = installed.found(machine) if machine else []
+    known = identities(settings, found)
+    hint = _other_folders(elsewhere(settings, found))
+    async with open_account(with_first(settings, known), transport) as account:
+        await account.ledger.open()
+        now = account.ledger.clock()
+        if older_than is not None:
+            return await forget(account, None, now - older_than * DAY)
+        if name is None:
+            return await listed(account, settings.base_url, limit, known, now) + hint
+        job = await find(account, name, hint)
+        if forget_one:
+            if not (job.terminal and job.at_rest):
+                raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
+            return await forget(account, job.request_id, math.inf)
+        if fetch_again:
+            job = await fetch(account, job)
+        elif outcome is not None:
+            job = await settle(account, job, now, charged=outcome == "charged")
+        elif call_off:
+            job = await end_queued(account, job, now)
+        return json.dumps(
+            views.generation_structure(still_shown(job), now), indent=2, ensure_ascii=False
+        )
+
+
+def _other_folders(folders: Mapping[Path, str]) -> str:
+    """Say where else generations of this person are; which folder is meant is theirs to say."""
+    return "".join(
+        f"\n{title}'s server keeps its ledger elsewhere: `meigen-mcp jobs` shows it with"
+        f" MEIGEN_DATA_DIR={shlex.quote(str(folder))}."
+        for folder, title in folders.items()
+    )
+
+
+async def listed(
+    account: Account, origin: str, limit: int, known: Sequence[Identity], now: float
+) -> str:
+    """Return the newest as text; those of several accounts apart."""
+    newest = await account.ledger.records.overview(limit, now)
+    groups: dict[str, list[Generation]] = {}
+    for job in newest.jobs:
+        own = account.ledger.accounts.own(job)
+        groups.setdefault("" if own else job.account, []).append(still_shown(job))
+    key = await account.ledger.key()
+    names = {name_account(origin, one.token, key): one.where for one in reversed(known)}
+    parts: list[str] = []
+    for name, jobs in groups.items():
+        whose = known[0].where if not name and known else names.get(name)
+        title = f"The account of {whose}:" if whose else "An account whose token is not here:"
+        rows = views.rows_text(views.listing(Listing(tuple(jobs), *_sums(newest)))["generations"])
+        parts += [title, *rows] if len(groups) > 1 else rows
+    structure = views.listing(Listing((), *_sums(newest)))
+    return "\n".join([*(parts or ["no generations yet"]), views.sums_text(structure)])
+
+
+def _sums(newest: Overview) -> tuple[Decimal, Decimal, Decimal]:
+    return newest.spent_today, newest.spent_month, newest.reserved
+
+
+async def find(account: Account, name: str, hint: str = "") -> Generation:
+    """Return a record by `generationId` or `requestId`, whatever its token.
+
+    Raises:
+        NotFound: the ledger has none with that id.
+    """
+    job = await account.ledger.records.get(name)
+    if job is None:
+        raise NotFound(f"The ledger has no generation {name}.{hint}")
+    return job
+
+
+async def forget(account: Account, request_id: str | None, ended_before: float) -> str:
+    """Take what was asked for out of records, and say what stays."""
+    done = await account.ledger.records.forget(request_id, ended_before)
+    for preview in done.previews:
+        with contextlib.suppress(OSError):
+            Path(preview).unlink()
+    left = done.left and f" {done.left}"
+    what = "1 generation" if done.count == 1 else f"{done.count} generations"
+    files = "".join(f"\n{flat(path)}" for path in done.files)
+    return (
+        f"Forgotten: prompt, arguments, references and preview of {what}; key, amount and outcome"
+        f" stay.{left} MeiGen keeps a history of its own."
+        + (f" These files say what they were made from, and are yours to delete:{files}")
+        * bool(files)
+    )
+
+
+async def fetch(account: Account, job: Generation) -> Generation:
+    """Download the media of a completed generation again, beside what is there.
+
+    Raises:
+        NotPossible: it is not completed, or saving is turned off.
+        ApiError: a medium cannot be had.
+        NotSaved: the folder cannot be written.
+    """
+    if job.status != "completed":
+        raise NotPossible(f"{job.name} is {job.status}; only a completed one has media.")
+    if account.media.folder is None:
+        raise NotPossible("MEIGEN_OUTPUT_DIR is off, so nothing can be saved.")
+    saved = [
+        await account.media.save(job, index, last=True) for index in range(len(job.media_urls))
+    ]
+
+    def again(job: Generation) -> Generation:
+        for index, (path, why_not, signed) in enumerate(saved):
+            job = saving.saved(job, index, str(path), why_not, signed)
+        return saving.previewed(job, job.preview, job.unshown)
+
+    return await account.ledger.records.change(job, again)
+
+
+async def settle(account: Account, job: Generation, now: float, *, charged: bool) -> Generation:
+    """End one of which MeiGen does not tell what became, and whose reservation would be held.
+
+    Raises:
+        NotPossible: it is neither unknown nor unconfirmed for an hour.
+    """
+
+    def settled(job: Generation) -> Generation:
+        late = now - (job.posted_at or job.created_at) > generation.SETTLED_AFTER
+        if job.status != "unknown" and not (job.status == "submitting" and late):
+            raise NotPossible(
+                f"{job.name} is {job.status}; only an unknown one, or one that is submitting for an"
+                " hour, can be settled."
+            )
+        return generation.settled(job, now, charged=charged)
+
+    return await account.ledger.records.change(job, settled)
+
+
+async def end_queued(account: Account, job: Generation, now: float) -> Generation:
+    """Call a generation off that was not sent yet, whichever process would send it.
+
+    Raises:
+        NotPossible: it was sent, or has ended.
+    """
+
+    def called_off(job: Generation) -> Generation:
+        if job.terminal:
+            raise NotPossible(f"{job.name} is {job.status} already; there is nothing to call off.")
+        if job.status != "queued":
+            raise NotPossible(
+                f"{job.name} is {job.status}: it was sent to MeiGen, which knows no way to stop it,"
+                " so it goes on and its credits are spent. Its result is kept."
+            )
+        return generation.called_off(job, now)
+
+    return await account.ledger.records.change(job, called_off)

@@ -1,0 +1,57 @@
+"""What an argument of a command may be, where click has no word for it."""
+
+import re
+
+import click
+
+
+class ClientId(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
+    """The id of a client; the list of them is read when it is needed."""
+
+    name = "client"
+
+    def _ids(self) -> list[str]:
+        from meigen_mcp.commands.clients import CLIENTS  # noqa: PLC0415  # when it is needed
+
+        return list(CLIENTS)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Return what stands for it in a usage line."""
+        del param, ctx
+        return f"{{{'|'.join(self._ids())}}}"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, if there is such a client."""
+        return click.Choice(self._ids()).convert(value, param, ctx)
+
+
+class Name(click.ParamType):  # type: ignore[type-arg]  # as above
+    """A name of the person's own choice, which becomes a key or a folder.
+
+    Args:
+        optional: an empty one stands for none.
+    """
+
+    name = "name"
+
+    def __init__(self, *, optional: bool = False) -> None:
+        self._optional = optional
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, if it can be one."""
+        none = self._optional and not value
+        if not none and not re.fullmatch(r"[\w-]{1,32}", value, re.ASCII):
+            self.fail("letters, digits, - and _ only, at most 32", param, ctx)
+        return value
+
+
+class Address(click.ParamType):  # type: ignore[type-arg]  # as above
+    """The address of a server, as clients write it."""
+
+    name = "address"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return it, if it is one of the web without a secret in it."""
+        if not re.fullmatch(r"https?://[^\s/@\"'\\]+(/[^\s@\"'\\]*)?", value, re.ASCII):
+            self.fail("write it as http://127.0.0.1:8765/mcp or https://NAME/mcp", param, ctx)
+        return value

@@ -1,0 +1,99 @@
+"""What `meigen-mcp image` and `video` print: results on stdout, all else for people on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Collection
+from typing import Any
+
+from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.commands.output import say
+from meigen_mcp.generation import Generation
+from meigen_mcp.views.generations import cut, progress_words, quote_structure
+
+
+class Results:
+    """Shows what becomes of an order.
+
+    Args:
+        as_json: one JSON object a line; else the saved files, or the URLs of what is not saved.
+        saves: there is a folder; where there is none nobody is told that nothing is saved.
+
+    Attributes:
+        held: no progress is shown, since the person is asked something.
+    """
+
+    def __init__(self, *, as_json: bool, saves: bool = True) -> None:
+        self._as_json = as_json
+        self._saves = saves
+        self._status: Any = None
+        self.held = False
+
+    @property
+    def live(self) -> bool:
+        """Whether somebody sees how it goes."""
+        return sys.stderr.isatty()
+
+    def show(self, answer: dict[str, Any], advice: str | None) -> None:
+        """Show how one call ended."""
+        if self._status is not None:
+            self._status.stop()
+        if self._as_json:
+            next_step = {} if advice is None else {"next": advice}
+            say(json.dumps({**answer, **next_step}, ensure_ascii=False))
+            return
+        files = answer.get("files", [])
+        urls = answer.get("mediaUrls", [])
+        for name in files if len(files) == len(urls) else urls:
+            say(name)
+        if answer["status"] == "dry_run":
+            say(_priced(answer["quote"]))
+        prompt = answer.get("prompt")
+        about = f"{answer['status']}: {cut(prompt)}" if prompt else answer["status"]
+        error = answer.get("error")
+        lines = [error["message"]] if error else []
+        unsaved = answer.get("unsaved", ()) if self._saves else ()
+        lines += [f"not saved, or not whole: {item['reason']}" for item in unsaved]
+        if answer["status"] == "needs_approval":
+            lines += [f"It costs {_priced(answer['quote'])}. Nothing was sent or charged."]
+        lines += [] if advice is None else [advice]
+        if lines or self.live:
+            used = answer.get("creditsUsed")
+            say(about if used is None else f"{about} ({used} credits)", err=True)
+        for line in lines:
+            say(line, err=True)
+
+    def show_total(self, quote: Quote) -> None:
+        """Show what several calls come to together, where no program reads."""
+        if not self._as_json:
+            say(f"in all {_priced(quote_structure(quote))}", err=True)
+
+    def progress(self, jobs: Collection[Generation], total: int) -> None:
+        """Show how it goes, in one line that replaces itself; call it every second or so."""
+        if self.held:
+            return
+        if self._status is None:
+            from rich.console import Console  # noqa: PLC0415  # for terminals only
+
+            self._status = Console(stderr=True, highlight=False).status("")
+        going = [job for job in jobs if not job.terminal]
+        ended = f"{len(jobs) - len(going)} of {total} done" if total > 1 else ""
+        oldest = min(going, key=lambda job: job.created_at, default=None)
+        now = ""
+        if oldest is not None:
+            now = progress_words(oldest, max(0.0, time.time() - oldest.created_at), None)
+        self._status.update("; ".join(part for part in (ended, now) if part) or "quoting")
+        self._status.start()
+
+    def close(self) -> None:
+        """Take the line away."""
+        if self._status is not None:
+            self._status.stop()
+
+
+def _priced(quote: dict[str, Any]) -> str:
+    """Write a quote for a person."""
+    if "credits" not in quote:
+        return f"a price that is not known ({quote['basis']})"
+    least = "at least " if quote["kind"] == "at_least" else ""
+    return f"{least}{quote['credits']} credits ({quote['basis']})"

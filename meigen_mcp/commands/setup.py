@@ -1,0 +1,137 @@
+"""The commands that set a client up, and say whether everything works."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import click
+
+from meigen_mcp import settings
+from meigen_mcp.commands.output import say
+from meigen_mcp.commands.parameters import Address, ClientId, Name
+from meigen_mcp.foreign import flat
+from meigen_mcp.settings import Settings
+
+
+def settings_with_folder() -> Settings:
+    """Read the settings for a command that looks into the data folder, if that is known."""
+    loaded = settings.load()
+    for problem in loaded.problems:
+        if problem.field == "MEIGEN_DATA_DIR":
+            raise click.ClickException(f"{problem}.")
+    return loaded
+
+
+@click.command()
+@click.argument("client", type=ClientId())
+@click.option(
+    "--scope",
+    type=click.Choice(["user", "project"]),
+    default="user",
+    show_default=True,
+    help="For you everywhere, or for the project in this folder.",
+)
+@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no key, no credits.")
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file that holds the token; without it you are asked, once.",
+)
+@click.option("--new-token", is_flag=True, help="Ask for the token again.")
+@click.option(
+    "--reference-dir",
+    "reference_dirs",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    multiple=True,
+    help="A folder that local references may come from; may be given again.",
+)
+@click.option(
+    "--name", type=Name(), default="meigen", show_default=True, help="The server's name there."
+)
+@click.option(
+    "--url",
+    type=Address(),
+    help="Print what to add by hand for a server at this address; the token stays out of it.",
+)
+@click.option("--dry-run", is_flag=True, help="Show the change, do nothing.")
+@click.option("--remove", is_flag=True, help="Take the server out again.")
+@click.option("--print", "show", is_flag=True, help="Print what to add by hand, do nothing.")
+def install(
+    *,
+    client: str,
+    scope: str,
+    sandbox: bool,
+    token_file: Path | None,
+    new_token: bool,
+    reference_dirs: tuple[Path, ...],
+    name: str,
+    url: str | None,
+    dry_run: bool,
+    remove: bool,
+    show: bool,
+) -> None:
+    """Add the server to a chat client's configuration; the token stays out of it."""
+    from meigen_mcp.commands import install as installing  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands.clients import CLIENTS, TOKEN_OF_URL, Machine  # noqa: PLC0415  # as above
+    from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
+    from meigen_mcp.commands.terminal import Terminal  # noqa: PLC0415  # on first use: as above
+
+    if url and (sandbox or token_file or new_token or reference_dirs or remove):
+        raise click.UsageError("--url goes with --scope and --name only")
+    loaded = settings.load()
+    request = installing.Request(
+        CLIENTS[client],
+        "project" if scope == "project" else "user",
+        name,
+        remove=remove,
+        sandbox=sandbox,
+        token_file=token_file,
+        new_token=new_token,
+        reference_dirs=reference_dirs,
+    )
+    try:
+        machine = Machine.this()
+        where = flat(f"{request.client.title}: {request.client.path(machine, request.scope)}")
+        if url:
+            said = request.client.remote_snippet(name, url)
+            say(where, err=True)
+            say(TOKEN_OF_URL, err=True)
+            say(said)
+            return
+        if show:
+            say(where, err=True)
+            say(installing.snippet(request, loaded))
+            return
+        if dry_run:
+            say(installing.preview(request, loaded, machine))
+            return
+        result = installing.run(request, loaded, machine, Terminal())
+    except ConfigurationRefused as problem:
+        raise click.ClickException(str(problem)) from None
+    say(result.text)
+    if remove and installing.has_kept_token(loaded.data_dir):
+        kept = installing.token_path(loaded.data_dir)
+        say(f"The token stays in {kept}; delete it when no client needs it.")
+    raise SystemExit(0 if result.done else 1)  # by hand it is not done yet
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@click.option("--reset-ledger", is_flag=True, help="Begin a new ledger if the old one is damaged.")
+def doctor(*, as_json: bool, reset_ledger: bool) -> None:
+    """Say what is set, what works and what to mend; nothing is spent. Exit status 0 or 1."""
+    from meigen_mcp.commands import doctor as examining  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands import findings as written  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands.clients import Machine  # noqa: PLC0415  # on first use: as above
+    from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
+
+    if reset_ledger:
+        finding = anyio.run(examining.reset_ledger, settings_with_folder())
+        findings = [finding]
+    else:
+        machine = None
+        with suppress(ConfigurationRefused):
+            machine = Machine.this()
+        findings = anyio.run(examining.examine, machine)
+    say(written.as_json(findings) if as_json else written.as_text(findings))
+    raise SystemExit(1 if any(finding.fix for finding in findings) else 0)

@@ -1,0 +1,69 @@
+"""What others wrote, as it may be shown: to a model, on a terminal, in a log, in a schema.
+
+Words of replies, of the live list, of prompts and of paths may hold characters that do something:
+control characters and escapes move a terminal, direction marks turn what a person reads round, and
+others are seen by models alone. A record keeps what was given; whatever shows it passes here.
+"""
+
+import re
+from typing import Any, overload
+
+LONGEST_WORD = 200
+LONGEST_ERROR = 500
+_ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,128}", re.ASCII)
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
+# Format characters, without those that letters of some scripts and emoji are joined by.
+_MARKS = (
+    r"\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    r"\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+)
+_ODD = re.compile(rf"(\r\n?)|([{_CONTROLS}])|[{_MARKS}]|([\ud800-\udfff])")
+_SPACE = re.compile(r"\s+")
+
+
+def is_id(text: str) -> bool:
+    """Say whether a text is what ids are: it can stand in a sentence, a path and a schema."""
+    return _ID.fullmatch(text) is not None
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that do something; new lines and tabs stay."""
+    return _ODD.sub(_replace, text)
+
+
+def _replace(found: re.Match[str]) -> str:
+    newline, control, half = found.groups()
+    return "\n" if newline else " " if control else "?" if half else ""
+
+
+def flat(text: str) -> str:
+    """Return a text on one line."""
+    return printable(text).replace("\n", " ").replace("\t", " ")
+
+
+def one_line(text: str, longest: int = LONGEST_WORD) -> str:
+    """Return words on one line, cut where they are too many."""
+    # Only as much is looked at as can be shown, four times over for what is dropped.
+    flat = _SPACE.sub(" ", printable(text[: 4 * longest])).strip()
+    return flat if len(flat) <= longest else f"{flat[: longest - 1]}…"
+
+
+def printable_url(url: str) -> str:
+    """Return a URL that opens the same, with its odd characters percent-encoded."""
+    return _ODD.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), url)
+
+
+@overload
+def printable_values(value: dict[str, Any]) -> dict[str, Any]: ...
+@overload
+def printable_values(value: Any) -> Any: ...
+def printable_values(value: Any) -> Any:
+    """Return JSON with every text in it printable."""
+    match value:
+        case str():
+            return printable(value)
+        case list() | tuple():
+            return [printable_values(item) for item in value]
+        case dict():
+            return {printable(name): printable_values(item) for name, item in value.items()}
+    return value

@@ -1,0 +1,88 @@
+"""How a record becomes the columns of a row and back; every engine keeps the same ones."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.generation import FIXED, HELD, SHARED, Generation
+from meigen_mcp.reports import Balance, Credential, Draft, Fault, Unsaved
+
+FIELDS = tuple(field.name for field in fields(Generation))
+SAVED = tuple(name for name in FIELDS if name not in FIXED | SHARED | HELD)
+"""The columns that a transition may change."""
+
+
+def _amount(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _compound(cls: type[Any], decimals: tuple[str, ...] = ()) -> Callable[[str | None], Any]:
+    @lru_cache(maxsize=256)  # a record is read some times in a call, and quotes are often alike
+    def read(text: str | None) -> Any:
+        if text is None:
+            return None
+        values = json.loads(text)
+        return cls(**values | {name: _amount(values[name]) for name in decimals})
+
+    return read
+
+
+@lru_cache(maxsize=256)
+def _texts(text: str) -> tuple[Any, ...]:
+    return tuple(json.loads(text))
+
+
+def _pairs(cls: type[Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(cls(*pair) for pair in _texts(text))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
+
+
+def write(value: Any) -> Any:
+    """Write one field."""
+    match value:
+        case None | str() | int() | float():
+            return value
+        case Decimal():
+            return str(value)
+        case Mapping():
+            return _encode(dict(value))
+        case Quote() | Fault() | Balance() | Draft():
+            return _encode({name: getattr(value, name) for name in value.__slots__})
+        case tuple():
+            return _encode(value)
+        case _:
+            return value
+
+
+read_quote = _compound(Quote, ("credits",))
+_READ: Mapping[str, Callable[[Any], Any]] = {
+    "arguments": json.loads,
+    "quote": read_quote,
+    "balance": _compound(Balance, ("daily", "purchased")),
+    "error": _compound(Fault),
+    "draft": _compound(Draft, ("final_credits",)),
+    "reserved": _amount,
+    "credits_used": _amount,
+    "unsaved": _pairs(Unsaved),
+    "credentials": _pairs(Credential),
+    **dict.fromkeys(("media_urls", "files", "made_from"), _texts),
+    **dict.fromkeys(("unobserved", "twin", "parked", "answered", "abandoned", "adopted"), bool),
+}
+
+
+def read(row: Mapping[str, Any]) -> Generation:
+    """Read a row, which may have more columns than are known."""
+    return Generation(
+        **{name: decode(row[name]) if (decode := _READ.get(name)) else row[name] for name in FIELDS}
+    )
+
+
+def millicredits(job: Generation) -> int:
+    """The amount in thousandths: databases add whole numbers exactly."""
+    return min(int(job.amount * 1000), 10**15)

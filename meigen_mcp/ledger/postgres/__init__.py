@@ -1,0 +1,1 @@
+"""The ledger on one PostgreSQL database, shared by replicas on many machines."""

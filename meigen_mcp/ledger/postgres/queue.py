@@ -1,0 +1,355 @@
+"""What a replica has to do, and when: its own generations, and those of dead replicas."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import uuid4
+
+from meigen_mcp import generation
+from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.calls import ADOPTABLE_FOR
+from meigen_mcp.ledger.postgres import rows
+from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
+from meigen_mcp.ledger.postgres.database import Database
+from meigen_mcp.ledger.postgres.records import PostgresRecords, changed_row, changed_to
+from meigen_mcp.ledger.postgres.rows import Connection
+from meigen_mcp.ledger.postgres.shelf import HOLD, get_note, put_note, remove_note
+from meigen_mcp.ledger.queue import (
+    LONGEST_HOLD,
+    RESUMED_FOR,
+    SLOT_FREED_AFTER,
+    Due,
+    Kind,
+    Slot,
+    Wanted,
+    turn,
+)
+from meigen_mcp.ledger.records import Change, TakenOver
+from meigen_mcp.system import Signal
+
+AT_ONCE = 100
+"""Rows that are taken over in one step, so that all replicas get some."""
+OWNERS_KEPT = "1 day"
+_UNSENT = "next_look IS NOT NULL AND status = 'queued' AND (created_at < %s OR created_at > %s)"
+_MAY_ACT_ON = (
+    "(account = ANY(%s)"
+    " OR (generation_id IS NOT NULL AND status <> 'queued' AND account = ANY(%s)))"
+)
+"""What the account's replicas act on: all of its own, and of what is shown what MeiGen tells of to
+everybody, by its id."""
+_STOPPED = (
+    f"{_MAY_ACT_ON} AND status IN ('submitting', 'processing', 'unknown')"
+    " AND (next_look IS NULL OR next_look > %s)"
+)
+
+
+class PostgresQueue:
+    """What this replica has to do for one account; see `Queue`.
+
+    Args:
+        database: where it stands.
+        accounts: what may be acted on.
+        records: tells of what changes.
+        limit: how many submissions may start in 60 seconds.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        accounts: PostgresAccounts,
+        records: PostgresRecords,
+        limit: int,
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._records = records
+        self._limit = limit
+        self.work = Signal()
+
+    async def due(
+        self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()
+    ) -> Due:
+        """Return this replica's generations whose time has come, the longest due first."""
+
+        async def query(db: Connection) -> Due:
+            first = await self._next_at(db)
+            if first is None or first > now:
+                return Due(next_at=first)
+            jobs = [
+                (kind, job)
+                for kind, of_kind in wanted.items()
+                if of_kind.places > 0
+                for job in await self._due(db, now, of_kind, but)
+            ]
+            return Due(jobs, await self._next_at(db, now))
+
+        return await self._database.read(query)
+
+    async def _due(
+        self, db: Connection, now: float, wanted: Wanted, but: Collection[str]
+    ) -> list[Generation]:
+        found = await rows.every(
+            db,
+            "SELECT * FROM meigen.generations WHERE owner = %s AND status = ANY(%s)"
+            " AND next_look <= %s AND request_id <> ALL(%s)"
+            " ORDER BY next_look, id LIMIT %s",
+            (
+                self._database.lease.owner,
+                list(wanted.statuses),
+                now,
+                list(but),
+                wanted.places,
+            ),
+        )
+        return [rows.read(row) for row in found]
+
+    async def _next_at(self, db: Connection, after: float = 0.0) -> float | None:
+        when: float | None = await rows.one(
+            db,
+            "SELECT min(next_look) FROM meigen.generations WHERE owner = %s AND next_look > %s",
+            (self._database.lease.owner, after),
+        )
+        return when
+
+    # --- places -------------------------------------------------------------------------------
+
+    async def place(self, job: Generation, now: float) -> tuple[int, float]:
+        """Return how many are sent before a queued one, and when it is sent, as far as known."""
+
+        async def query(db: Connection) -> tuple[int, float]:
+            account = job.account
+            place = await rows.one(
+                db,
+                "SELECT count(*) FROM meigen.generations WHERE account = %s"
+                " AND status = 'queued' AND next_look IS NOT NULL AND NOT parked"
+                " AND id < (SELECT id FROM meigen.generations"
+                " WHERE account = %s AND request_id = %s)",
+                (account, account, job.request_id),
+            )
+            taken = await rows.every(
+                db,
+                "SELECT free_at FROM meigen.posts WHERE account = %s AND free_at > %s"
+                " ORDER BY free_at",
+                (account, now),
+            )
+            freed = [row["free_at"] for row in taken]
+            return place, turn(place, freed, self._limit, job, now)
+
+        return await self._database.read(query)
+
+    # --- what others left -----------------------------------------------------------------------
+
+    async def reclaim(self, now: float) -> None:
+        """Take over what dead replicas left, and end what is too old to be sent."""
+        within = (now - generation.SUBMIT_WITHIN, now + generation.AHEAD)
+        left, unsent = await self._database.read(lambda db: self._left(db, within))
+        more = bool(left)
+        while more:
+            more = await self._database.write(lambda db: self._take_over(db, left, now))
+            self.work.set()
+        if unsent:
+            await self._database.write(
+                lambda db: self._expire(db, within, now), then=self._tell_all
+            )
+
+    async def _left(self, db: Connection, within: tuple[float, float]) -> tuple[list[str], bool]:
+        """Return the names of dead replicas, and whether something is too old to be sent."""
+        dead = await rows.every(
+            db, "SELECT id FROM meigen.owners WHERE lease_until < clock_timestamp()"
+        )
+        some = f"SELECT 1 FROM meigen.generations WHERE {_UNSENT} LIMIT 1"  # noqa: S608  # ours
+        unsent = await rows.one(db, some, within)
+        return [row["id"] for row in dead], unsent is not None
+
+    async def _take_over(self, db: Connection, dead: list[str], now: float) -> bool:
+        """Take over some of what dead replicas left, if this one lives; say whether more may be."""
+        own, shown = await self._accounts.listed_own(db), await self._accounts.listed_shown(db)
+        found = await db.execute(
+            f"UPDATE meigen.generations g SET owner = %s, {rows.UNANSWERED},"  # noqa: S608  # ours
+            # Whatever it waited for: another clock may have said until when.
+            " next_look = CASE WHEN parked OR next_look IS NULL THEN next_look"
+            " ELSE least(next_look, %s) END"
+            " WHERE g.id IN (SELECT id FROM meigen.generations WHERE"
+            f" {_MAY_ACT_ON} AND owner = ANY(%s) AND (next_look IS NOT NULL OR created_at > %s)"
+            " ORDER BY next_look LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " AND EXISTS (SELECT FROM meigen.owners WHERE id = %s"
+            " AND lease_until > clock_timestamp())".encode(),
+            (
+                self._database.lease.owner,
+                now,
+                own,
+                shown,
+                dead,
+                now - ADOPTABLE_FOR,
+                AT_ONCE,
+                self._database.lease.owner,
+            ),
+        )
+        if found.rowcount < AT_ONCE:  # nobody is left to remember, unless another account has some
+            await db.execute(
+                b"DELETE FROM meigen.owners o"
+                b" WHERE o.lease_until < clock_timestamp() - %s::interval"
+                b" AND NOT EXISTS (SELECT FROM meigen.generations g"
+                b" WHERE g.owner = o.id AND g.next_look IS NOT NULL)",
+                (OWNERS_KEPT,),
+            )
+        return found.rowcount == AT_ONCE
+
+    async def _expire(
+        self, db: Connection, within: tuple[float, float], now: float
+    ) -> list[Generation]:
+        """End what is too old, unless somebody is at it."""
+        old = await rows.every(
+            db,
+            f"SELECT * FROM meigen.generations WHERE {_UNSENT} ORDER BY id"  # noqa: S608  # ours
+            " FOR UPDATE SKIP LOCKED",
+            within,
+        )
+        return [await rows.save(db, generation.expired(rows.read(row), now)) for row in old]
+
+    def _tell_all(self, jobs: list[Generation]) -> None:
+        for job in jobs:
+            self._records.tell((job, True))
+
+    async def resume_saving(self, now: float) -> None:
+        """Have results of the last seven days that are not saved tried once more."""
+        if unsaved := await self._database.read(lambda db: self._unsaved(db, now)):
+
+            async def resume(db: Connection) -> None:
+                await db.execute(
+                    b"UPDATE meigen.generations SET next_look = %s, owner = %s"
+                    b" WHERE id = ANY(%s) AND next_look IS NULL",
+                    (now, self._database.lease.owner, unsaved),
+                )
+
+            await self._database.write(resume)
+            self.work.set()
+
+    async def _unsaved(self, db: Connection, now: float) -> list[int]:
+        found = await rows.every(
+            db,
+            "SELECT * FROM meigen.generations WHERE created_at > %s AND account = ANY(%s)"
+            " AND status = 'completed' AND next_look IS NULL AND finished_at > %s"
+            " AND files LIKE '%%null%%'",
+            (
+                now - RESUMED_FOR - 24 * 3600.0,
+                await self._accounts.listed_shown(db),
+                now - RESUMED_FOR,
+            ),
+        )
+        return [row["id"] for row in found if rows.read(row).missing]
+
+    async def hurry(self, now: float) -> None:
+        """Have everything of this replica done now, and no submission held back."""
+
+        async def put(db: Connection) -> None:
+            await remove_note(db, HOLD.format(self._accounts.name))
+            await db.execute(
+                b"UPDATE meigen.generations SET next_look = %s WHERE owner = %s AND next_look > %s"
+                b" AND NOT parked",
+                (now, self._database.lease.owner, now),
+            )
+
+        await self._database.write(put)
+        self.work.set()
+
+    async def look_again(self, now: float) -> None:
+        """Have looked at soon whatever is not proven to have ended, the newest first."""
+
+        # What is sent just now is looked up later, if nobody reports on it.
+        async def stopped(db: Connection) -> tuple[Any, ...]:
+            own = await self._accounts.listed_own(db)
+            shown = await self._accounts.listed_shown(db)
+            return own, shown, now + generation.ABANDONED_AFTER
+
+        async def hurry(db: Connection) -> None:
+            await db.execute(
+                "UPDATE meigen.generations SET failures = 0, next_look = %s - id * 1e-6"  # noqa: S608  # ours
+                f" WHERE {_STOPPED}".encode(),
+                (now, *await stopped(db)),
+            )
+
+        async def waiting(db: Connection) -> bool:
+            some = f"SELECT 1 FROM meigen.generations WHERE {_STOPPED} LIMIT 1"  # noqa: S608  # ours
+            return await rows.one(db, some, await stopped(db)) is not None
+
+        if await self._database.read(waiting):
+            await self._database.write(hurry)
+
+    # --- posting --------------------------------------------------------------------------------
+
+    async def begin_post(self, job: Generation, now: float, held_until: float) -> Slot | None:
+        """Take a slot and commit that a POST is about to leave, in one step."""
+        name = uuid4().hex
+
+        async def begin(db: Connection) -> tuple[Generation, bool, Slot | None]:
+            fresh = await rows.lock(db, job.account, job.request_id)
+            if fresh is None:
+                return job, False, None
+            first = await rows.one(db, "SELECT first FROM meigen.posts WHERE id = %s", (name,))
+            if first is not None:  # it was committed, and the reply to that was lost
+                return fresh, True, Slot(name, fresh, first)
+            if not (generation.sendable(fresh) and self._accounts.own(fresh)):
+                return job, False, None
+            if fresh.owner != job.owner:
+                raise TakenOver(job.request_id)
+            # From here on one after the other: else two would take the last slot.
+            await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
+            free_at = await self._free_at(db, job, now, held_until)
+            if free_at > now:
+                later = generation.postponed(fresh, free_at)
+                return (*await changed_to(db, fresh, later), None)
+            first = fresh.posted_at is None
+            await db.execute(
+                b"INSERT INTO meigen.posts VALUES (%s, %s, %s, %s, %s)",
+                (name, job.account, job.request_id, first, held_until),
+            )
+            posting = await rows.save(db, generation.posting(fresh, now))
+            return posting, True, Slot(name, posting, first)
+
+        *_, slot = await self._database.write(
+            begin, then=lambda made: self._records.tell((made[0], made[1]))
+        )
+        return slot
+
+    async def _free_at(
+        self, db: Connection, job: Generation, now: float, held_until: float
+    ) -> float:
+        """Return when a slot may be free: now, or later."""
+        hold = float(await get_note(db, HOLD.format(job.account)) or 0)
+        if now < hold <= now + LONGEST_HOLD:  # beyond that: by a clock that was set back
+            return hold
+        await db.execute(b"DELETE FROM meigen.posts WHERE free_at <= %s", (now,))
+        # Held longer than any can be: by a clock that was set back since.
+        await db.execute(
+            b"UPDATE meigen.posts SET free_at = %s WHERE free_at > %s",
+            (now + SLOT_FREED_AFTER, held_until + SLOT_FREED_AFTER),
+        )
+        last = await rows.one(
+            db,
+            "SELECT free_at FROM meigen.posts WHERE account = %s ORDER BY free_at DESC"
+            " LIMIT 1 OFFSET %s",
+            (job.account, self._limit - 1),
+        )
+        return now if last is None else min(float(last), now + SLOT_FREED_AFTER)
+
+    def may_post(self, slot: Slot) -> bool:
+        """Say whether this replica is still the owner, by the clock that goes on in its sleep."""
+        return self._database.lease.held and slot.job.owner == self._database.lease.owner
+
+    async def end_post(
+        self, slot: Slot, change: Change, now: float, *, hold_until: float | None = None
+    ) -> Generation:
+        """Commit what became of a POST, and free its slot in 60 s, in one step."""
+
+        async def end(db: Connection) -> tuple[Generation, bool]:
+            changed = await changed_row(db, slot.job, change, by_owner=True)
+            await db.execute(
+                b"UPDATE meigen.posts SET free_at = %s WHERE id = %s",
+                (now + SLOT_FREED_AFTER, slot.id),
+            )
+            if hold_until is not None:
+                await put_note(db, HOLD.format(slot.job.account), hold_until)
+            return changed
+
+        job, _ = await self._database.write(end, patient=True, then=self._records.tell)
+        return job

@@ -1,0 +1,246 @@
+"""Records by name, by place and by URL, and the change of one."""
+
+import json
+import sys
+from dataclasses import replace
+from decimal import Decimal
+
+from meigen_mcp.errors import NotFound
+from meigen_mcp.generation import Generation, by_poller
+from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.postgres import rows
+from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
+from meigen_mcp.ledger.postgres.database import Database
+from meigen_mcp.ledger.postgres.rows import Connection
+from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.spending import DAY, MONTH
+from meigen_mcp.reports import Balance
+
+
+class PostgresRecords:
+    """The records that may be shown; see `Records`."""
+
+    def __init__(
+        self, database: Database, accounts: PostgresAccounts, followers: Followers
+    ) -> None:
+        self._accounts = accounts
+        self._database = database
+        self._followers = followers
+
+    async def get(self, name: str) -> Generation | None:
+        """Return the record with this `generationId` or `requestId`."""
+
+        async def query(db: Connection) -> Generation | None:
+            shown = await self._accounts.listed_shown(db)
+            found = await rows.every(
+                db,
+                "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
+                " AND (request_id = %s OR (generation_id = %s AND NOT twin))"
+                # The own ones come first: the same id may be somebody else's as well.
+                " ORDER BY request_id <> %s, array_position(%s, account) LIMIT 1",
+                (shown, name.lower(), name, name.lower(), shown),
+            )
+            return rows.read(found[0]) if found else None
+
+        return await self._database.read(query)
+
+    async def again(self, job: Generation) -> Generation | None:
+        """Return a record as it is now."""
+        return await self._database.read(lambda db: rows.find(db, job.account, job.request_id))
+
+    async def newest(self, limit: int, before: int | None = None) -> list[tuple[int, Generation]]:
+        """Return records, newest first, each with its place; `before` is the last place seen."""
+        return await self._database.read(lambda db: self._newest(db, limit, before))
+
+    async def overview(self, limit: int, now: float) -> Overview:
+        """Return the newest records and what was spent in the last 24 hours and 30 days."""
+
+        async def query(db: Connection) -> Overview:
+            jobs = [job for _, job in await self._newest(db, limit, None)]
+            held = await rows.one(
+                db,
+                "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"
+                " WHERE created_at > %s AND credits_used IS NULL",
+                (now - MONTH,),
+            )
+            today, month = await spent(db, now - DAY), await spent(db, now - MONTH)
+            return Overview(jobs, today, month, Decimal(held) / 1000)
+
+        return await self._database.read(query)
+
+    async def _newest(
+        self, db: Connection, limit: int, before: int | None
+    ) -> list[tuple[int, Generation]]:
+        found = await rows.every(
+            db,
+            "SELECT * FROM meigen.generations WHERE account = ANY(%s) AND id < %s"
+            " ORDER BY id DESC LIMIT %s",
+            (
+                await self._accounts.listed_shown(db),
+                sys.maxsize if before is None else before,
+                limit,
+            ),
+        )
+        return [(row["id"], rows.read(row)) for row in found]
+
+    async def made(self, url: str) -> tuple[Generation, int] | None:
+        """Return the result that a URL is, if it is one of the newest thousand."""
+
+        async def query(db: Connection) -> tuple[Generation, int] | None:
+            found = await rows.every(
+                db,
+                "SELECT * FROM (SELECT * FROM meigen.generations WHERE account = ANY(%s)"
+                " ORDER BY id DESC LIMIT 1000) AS newest WHERE strpos(media_urls, %s) > 0",
+                (await self._accounts.listed_shown(db), json.dumps(url, ensure_ascii=False)),
+            )
+            for job in map(rows.read, found):
+                if url in job.media_urls:
+                    return job, job.media_urls.index(url)
+            return None
+
+        return await self._database.read(query)
+
+    async def saved_before(
+        self, finished_before: float, after: int, limit: int
+    ) -> list[tuple[int, Generation]]:
+        """Return records with saved files that ended before a time, the oldest first."""
+
+        async def query(db: Connection) -> list[tuple[int, Generation]]:
+            found = await rows.every(
+                db,
+                "SELECT * FROM meigen.generations WHERE id > %s AND status = 'completed'"
+                " AND finished_at < %s AND strpos(files, '\"') > 0 ORDER BY id LIMIT %s",
+                (after, finished_before, limit),
+            )
+            return [(row["id"], rows.read(row)) for row in found]
+
+        return await self._database.read(query)
+
+    async def forget(self, request_id: str | None, ended_before: float) -> Forgotten:
+        """Take what was asked for, and files, out of records that have ended."""
+
+        async def take_out(db: Connection) -> list[Generation]:
+            found = await rows.every(
+                db,
+                "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
+                " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
+                " AND (%s::text IS NULL OR (account = ANY(%s) AND request_id = %s))"
+                " ORDER BY id FOR UPDATE",
+                (
+                    ended_before,
+                    request_id,
+                    await self._accounts.listed_shown(db),
+                    request_id,
+                ),
+            )
+            if found:
+                await db.execute(
+                    b"UPDATE meigen.generations SET prompt = '', arguments = '{}', body = '',"
+                    b" made_from = '[]', preview = NULL, files = '[]', unsaved = '[]',"
+                    b" fingerprint = '', version = (SELECT meigen.tick()) WHERE id = ANY(%s)",
+                    ([row["id"] for row in found],),
+                )
+            return [rows.read(row) for row in found]
+
+        before = await self._database.write(take_out)
+        return Forgotten(
+            len(before),
+            [job.preview for job in before if job.preview],
+            [path for job in before for path in job.files if path],
+            "The database keeps the old rows until it is vacuumed, and in its backups.",
+        )
+
+    async def last_balance(self) -> tuple[Balance, float] | None:
+        """Return the account's credits as the API last told them, and when."""
+
+        async def query(db: Connection) -> tuple[Balance, float] | None:
+            return await last_balance(db, await self._accounts.listed_own(db))
+
+        return await self._database.read(query)
+
+    async def change(
+        self,
+        job: Generation,
+        change: Change,
+        *,
+        durable: bool = True,
+        patient: bool = False,
+        by_owner: bool = False,
+    ) -> Generation:
+        """Apply a transition to a record as it is now, whatever it was when it was read."""
+        del durable  # a crash of the server is not one of this process
+        changed = await self._database.write(
+            lambda db: changed_row(db, job, change, by_owner=by_owner),
+            patient=patient,
+            then=self.tell,
+        )
+        return changed[0]
+
+    def tell(self, changed: tuple[Generation, bool]) -> None:
+        """Tell whoever follows a record that it changed, if it did."""
+        job, loud = changed
+        if loud:
+            self._followers.tell(job)
+
+
+async def changed_row(
+    db: Connection, job: Generation, change: Change, *, by_owner: bool
+) -> tuple[Generation, bool]:
+    """Apply a transition to a record as it is in this transaction.
+
+    Returns:
+        The record as it is now, and whether anybody is to be told of it.
+    """
+    before = await rows.lock(db, job.account, job.request_id)
+    if before is None:
+        raise NotFound(f"The ledger has no generation {job.request_id} any more.")
+    if by_owner and before.owner != job.owner:
+        raise TakenOver(job.request_id)
+    return await changed_to(db, before, by_poller(before, change(before)))
+
+
+async def changed_to(
+    db: Connection, before: Generation, after: Generation
+) -> tuple[Generation, bool]:
+    """Write a record that is locked as it is now; return it, and whether anybody is to be told."""
+    if after.generation_id != before.generation_id:
+        after = replace(after, twin=await _has_twin(db, after))
+    if after == before:
+        return before, False
+    if replace(after, next_look=before.next_look) == before and not after.at_rest:
+        await db.execute(
+            b"UPDATE meigen.generations SET next_look = %s WHERE account = %s AND request_id = %s",
+            (after.next_look, before.account, before.request_id),
+        )
+        return after, False
+    return await rows.save(db, after), True
+
+
+async def _has_twin(db: Connection, job: Generation) -> bool:
+    """Return whether another record has its `generationId`, so that its own name is another."""
+    other = await rows.one(
+        db,
+        "SELECT 1 FROM meigen.generations WHERE account = %s AND generation_id = %s"
+        " AND request_id <> %s LIMIT 1",
+        (job.account, job.generation_id, job.request_id),
+    )
+    return other is not None
+
+
+async def last_balance(db: Connection, own: list[str]) -> tuple[Balance, float] | None:
+    """Return an account's credits as the API last told them, and when."""
+    found = await rows.every(
+        db,
+        "SELECT * FROM meigen.generations WHERE account = ANY(%s) AND balance IS NOT NULL"
+        " ORDER BY id DESC LIMIT 1",
+        (own,),
+    )
+    job = rows.read(found[0]) if found else None
+    if job is None or job.balance is None or job.accepted_at is None:
+        return None
+    return job.balance, job.accepted_at
+
+
+async def spent(db: Connection, since: float) -> Decimal:
+    """Return the credits spent or reserved after a time, over all accounts."""
+    return Decimal(await rows.one(db, "SELECT meigen.spent(%s)", (since,))) / 1000

@@ -1,0 +1,223 @@
+"""Records by name, by place and by URL, and the change of one."""
+
+import json
+import sqlite3
+import sys
+from dataclasses import replace
+
+from meigen_mcp.errors import NotFound
+from meigen_mcp.generation import Generation, by_poller
+from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.spending import DAY, MONTH
+from meigen_mcp.ledger.sqlite import rows
+from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
+from meigen_mcp.ledger.sqlite.spending import reserved, spent
+from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.reports import Balance
+
+
+class SqliteRecords:
+    """The records that may be shown; see `Records`."""
+
+    def __init__(self, accounts: SqliteAccounts, worker: Worker, followers: Followers) -> None:
+        self._accounts = accounts
+        self._worker = worker
+        self._followers = followers
+
+    async def get(self, name: str) -> Generation | None:
+        """Return the record with this `generationId` or `requestId`."""
+
+        def query(db: sqlite3.Connection) -> Generation | None:
+            shown = self._accounts.listed_shown(db)
+            row = db.execute(
+                # The own ones come first in the list: the same id may be somebody else's as well.
+                "SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
+                " WHERE g.account = shown.value AND g.request_id = ?"
+                " UNION ALL SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
+                " WHERE g.account = shown.value AND g.generation_id = ? AND g.twin = 0 LIMIT 1",
+                (shown, name.lower(), shown, name),
+            ).fetchone()
+            return None if row is None else rows.read(row)
+
+        return await self._worker.read(query)
+
+    async def again(self, job: Generation) -> Generation | None:
+        """Return a record as it is now."""
+        return await self._worker.read(lambda db: rows.find(db, job.account, job.request_id))
+
+    async def newest(self, limit: int, before: int | None = None) -> list[tuple[int, Generation]]:
+        """Return records, newest first, each with its place; `before` is the last place seen."""
+        return await self._worker.read(lambda db: self._newest(db, limit, before))
+
+    async def overview(self, limit: int, now: float) -> Overview:
+        """Return the newest records and what was spent in the last 24 hours and 30 days."""
+
+        def query(db: sqlite3.Connection) -> Overview:
+            jobs = [job for _, job in self._newest(db, limit, None)]
+            today, month = spent(db, now - DAY), spent(db, now - MONTH)
+            return Overview(jobs, today, month, reserved(db, now - MONTH))
+
+        return await self._worker.read(query)
+
+    def _newest(
+        self, db: sqlite3.Connection, limit: int, before: int | None
+    ) -> list[tuple[int, Generation]]:
+        found = db.execute(
+            # The plus: the newest are found from the end, and hardly any is not shown.
+            f"SELECT * FROM generations WHERE +account {LISTED} AND id < ?"  # noqa: S608  # our own
+            " ORDER BY id DESC LIMIT ?",
+            (
+                self._accounts.listed_shown(db),
+                sys.maxsize if before is None else before,
+                limit,
+            ),
+        ).fetchall()
+        return [(row["id"], rows.read(row)) for row in found]
+
+    async def made(self, url: str) -> tuple[Generation, int] | None:
+        """Return the result that a URL is, if it is one of the newest thousand."""
+
+        def query(db: sqlite3.Connection) -> tuple[Generation, int] | None:
+            row = db.execute(
+                f"SELECT * FROM (SELECT * FROM generations WHERE +account {LISTED}"  # noqa: S608  # our own
+                " ORDER BY id DESC LIMIT 1000) WHERE EXISTS"
+                " (SELECT 1 FROM json_each(media_urls) WHERE value = ?) LIMIT 1",
+                (self._accounts.listed_shown(db), url),
+            ).fetchone()
+            if row is None:
+                return None
+            job = rows.read(row)
+            return job, job.media_urls.index(url)
+
+        return await self._worker.read(query)
+
+    async def saved_before(
+        self, finished_before: float, after: int, limit: int
+    ) -> list[tuple[int, Generation]]:
+        """Return records with saved files that ended before a time, the oldest first."""
+
+        def query(db: sqlite3.Connection) -> list[tuple[int, Generation]]:
+            found = db.execute(
+                "SELECT * FROM generations WHERE id > ? AND status = 'completed'"
+                " AND finished_at < ? AND files LIKE '%\"%' ORDER BY id LIMIT ?",
+                (after, finished_before, limit),
+            ).fetchall()
+            return [(row["id"], rows.read(row)) for row in found]
+
+        # It may look through a whole ledger, which the loop does not wait for.
+        return await self._worker.write(query, durable=False)
+
+    async def forget(self, request_id: str | None, ended_before: float) -> Forgotten:
+        """Take what was asked for, and files, out of records that have ended."""
+
+        def take_out(db: sqlite3.Connection) -> list[Generation]:
+            db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
+            found = db.execute(
+                "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # our own
+                " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
+                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))",
+                (ended_before, request_id, self._accounts.listed_shown(db), request_id),
+            ).fetchall()
+            db.execute(
+                "UPDATE generations SET prompt = '', arguments = '{}', body = '', made_from = '[]',"
+                " preview = NULL, files = '[]', unsaved = '[]', fingerprint = '', version = ?"
+                " WHERE id IN (SELECT value FROM json_each(?))",
+                (rows.tick(db), json.dumps([row["id"] for row in found])),
+            )
+            return [rows.read(row) for row in found]
+
+        before = await self._worker.write(take_out)
+        blocked = await self._worker.apart(
+            lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        )
+        return Forgotten(
+            len(before),
+            [job.preview for job in before if job.preview],
+            [path for job in before for path in job.files if path],
+            "Another server has the ledger open: its files are overwritten when that ends."
+            if blocked
+            else "",
+        )
+
+    async def last_balance(self) -> tuple[Balance, float] | None:
+        """Return the account's credits as the API last told them, and when."""
+        return await self._worker.read(lambda db: last_balance(db, self._accounts.listed_own(db)))
+
+    async def change(
+        self,
+        job: Generation,
+        change: Change,
+        *,
+        durable: bool = True,
+        patient: bool = False,
+        by_owner: bool = False,
+    ) -> Generation:
+        """Apply a transition to a record as it is now, whatever it was when it was read."""
+        changed = await self._worker.write(
+            lambda db: changed_row(db, job, change, by_owner=by_owner),
+            durable=durable,
+            patient=patient,
+            then=self.tell,
+        )
+        return changed[0]
+
+    def tell(self, changed: tuple[Generation, bool]) -> None:
+        """Tell whoever follows a record that it changed, if it did."""
+        job, loud = changed
+        if loud:
+            self._followers.tell(job)
+
+
+def changed_row(
+    db: sqlite3.Connection, job: Generation, change: Change, *, by_owner: bool = False
+) -> tuple[Generation, bool]:
+    """Apply a transition to a record as it is in this transaction.
+
+    Returns:
+        The record as it is now, and whether anybody is to be told of it.
+    """
+    before = rows.find(db, job.account, job.request_id)
+    if before is None:
+        raise NotFound(f"The ledger has no generation {job.request_id} any more.")
+    if by_owner and before.owner != job.owner:
+        raise TakenOver(job.request_id)
+    after = by_poller(before, change(before))
+    if after.generation_id != before.generation_id:
+        after = replace(after, twin=_has_twin(db, after))
+    if after == before:
+        return before, False
+    if replace(after, next_look=before.next_look) == before and not after.at_rest:
+        db.execute(
+            "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?",
+            (after.next_look, job.account, job.request_id),
+        )
+        return after, False
+    return rows.save(db, after), True
+
+
+def _has_twin(db: sqlite3.Connection, job: Generation) -> bool:
+    """Return whether another record has its `generationId`, so that its own name is another."""
+    other = db.execute(
+        "SELECT 1 FROM generations WHERE account = ? AND generation_id = ? AND request_id <> ?",
+        (job.account, job.generation_id, job.request_id),
+    )
+    return other.fetchone() is not None
+
+
+def last_balance(db: sqlite3.Connection, own: str) -> tuple[Balance, float] | None:
+    """Return an account's credits as the API last told them, and when.
+
+    Args:
+        db: the file.
+        own: the account's names, as JSON.
+    """
+    row = db.execute(
+        "SELECT * FROM generations WHERE id = (SELECT max(id) FROM generations"  # noqa: S608  # our own
+        f" WHERE account {LISTED} AND balance IS NOT NULL)",
+        (own,),
+    ).fetchone()
+    job = None if row is None else rows.read(row)
+    if job is None or job.balance is None or job.accepted_at is None:
+        return None
+    return job.balance, job.accepted_at

@@ -1,0 +1,1 @@
+"""The files of results, small pictures of them, and image files of this computer."""

@@ -1,0 +1,382 @@
+"""Small pictures of results.
+
+A decoder of hostile media may take seconds, gigabytes or the whole process, and some of Pillow's
+hold the interpreter while they work. So `python -m meigen_mcp.media.previews` makes the pictures
+in a process of its own; besides this module it imports only `pixels`, `frames`, `colours` and
+`drawn` of ours. To start Python and Pillow takes longer than to draw: `... previews serve` has both
+ready, and forks.
+"""
+
+import json
+import logging
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from importlib.util import find_spec
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from meigen_mcp.media import colours, pixels
+from meigen_mcp.media.drawn import Drawn
+
+if TYPE_CHECKING:
+    from PIL.Image import Image  # slow to import
+
+    from meigen_mcp.media.frames import Frame
+
+log = logging.getLogger(__name__)
+
+LARGEST = 70_000
+"""Bytes of a preview."""
+LONGEST = 1024
+"""Pixels of its longer side."""
+MOST_PIXELS = 8192 * 8192
+"""Pixels of an image that is opened; more is a bomb."""
+FRAMES = 6
+LEAST_QUALITY, USUAL_QUALITY = 40, 80
+"""Of JPEG and WebP, as Pillow counts."""
+VISIBLY_WORSE = 0.02
+"""Structural similarity by which a JPEG must be worse, so that a WebP takes its place."""
+CPU_SECONDS = 30
+MEMORY = 4 * 2**30
+"""Bytes of addresses that the process may take; an image of MOST_PIXELS needs a quarter."""
+IDLE_SECONDS = 30.0
+"""How long what forks stays ready after it was asked last."""
+
+_WEBP_METHOD = 2  # 3 % larger than by 4, which is usual, in less than half of the time
+_MOST_BY_QUALITY = 2.2
+"""How much larger than allowed a picture may be at first, so that less quality will do."""
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")  # Pillow knows many more, and each is a way in
+_GAP = 8
+_DARK, _LIGHT, _WHITE = (22, 24, 29), (205, 205, 205), (255, 255, 255)
+_SQUARE = 12
+_T = TypeVar("_T")
+
+
+def video_extra() -> bool:
+    """Say whether clips can be shown: PyAV comes with `meigen-mcp[video]`."""
+    return find_spec("av") is not None
+
+
+def of_images(paths: Sequence[Path | None]) -> Drawn | None:
+    """Return one picture of the images of a generation, or None if none can be shown.
+
+    Several become one sheet, numbered by their places from 1; what is None or cannot be read is
+    left out of it, and its place told.
+
+    Returns:
+        A JPEG, which everybody can read, or a WebP where that is visibly better: LARGEST bytes at
+        the most, no side over LONGEST, upright, in sRGB, without metadata; what is transparent
+        shows a chequered ground.
+    """
+    side = _tile_side(len(paths))
+    opened = {number: _try(_open_upright, path, side) for number, path in enumerate(paths, 1)}
+    tiles = [(str(number), image) for number, image in opened.items() if image is not None]
+    if not tiles:
+        return None
+    packed = _try(_pack, tiles[0][1] if len(paths) == 1 else _sheet(tiles))
+    left_out = tuple(number for number, image in opened.items() if image is None)
+    return Drawn(packed, left_out) if packed else None
+
+
+def of_video(path: Path) -> Drawn | None:
+    """Return the contact sheet of a clip: six frames from first to last, each with its time.
+
+    Returns:
+        A picture as that of `of_images`, with fewer frames where no more can be read in the
+        seconds of `frames`, and then told so; None if there is not one.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+    import_module("av")
+    made = _try(_tiles, path, _tile_side(FRAMES))
+    tiles, to_the_end = made or ([], False)
+    packed = _try(_pack, _sheet(tiles)) if tiles else None
+    return Drawn(packed, () if to_the_end else (FRAMES,)) if packed else None
+
+
+def _try(make: Callable[..., _T], *arguments: Any) -> _T | None:
+    """Return what a function makes of media from outside; decoders fail in every way there is."""
+    try:
+        return make(*arguments)
+    except Exception:
+        log.debug("no preview", exc_info=True)
+        return None
+
+
+def last_frame(path: Path) -> bytes | None:
+    """Return the last frame of a clip as it is shown, as a PNG, or None if it cannot be read.
+
+    Raises:
+        ImportError: PyAV is not installed.
+    """
+    import_module("av")
+    from meigen_mcp.media import frames  # noqa: PLC0415  # pictures do without
+
+    frame = _try(frames.last, path)
+    return None if frame is None else _try(_as_png, frame)
+
+
+def _as_png(frame: "Frame") -> bytes:
+    out = BytesIO()
+    frame.picture().save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+# --- images -------------------------------------------------------------------------------------
+
+
+def _open_upright(path: Path | None, side: int) -> "Image | None":
+    """Return an image made small, upright and in sRGB, on an opaque ground."""
+    from PIL import Image  # noqa: PLC0415  # slow to import
+
+    if path is None:
+        return None
+    with Image.open(path, formats=_FORMATS) as image:
+        if image.width * image.height > MOST_PIXELS:
+            return None
+        image.draft(None, (2 * side, 2 * side))  # a JPEG need not be decoded whole
+        with path.open("rb") as file:
+            head = file.read(colours.HEAD)
+        profile = colours.of_picture(head, image.info.get("icc_profile"))
+        turn = pixels.turn_upright(image)
+        small = pixels.as_eight_bits(image)
+        mode = "RGBA" if small.has_transparency_data else "RGB"
+        # A profile is of the colours that are there, so grey and ink are converted by it first.
+        if mode == "RGBA" or not (profile and small.mode in ("L", "CMYK")):
+            small = small.convert(mode)
+        small.thumbnail((side, side))
+        if profile:
+            small = pixels.in_srgb(small, profile, mode)
+        small = small.convert(mode)
+    return _on_ground(small if turn is None else small.transpose(turn))
+
+
+def _on_ground(image: "Image") -> "Image":
+    """Return a picture without transparency: what is behind it is chequered."""
+    from PIL import Image  # noqa: PLC0415  # slow to import
+
+    if image.mode != "RGBA":
+        flat = Image.new("RGB", image.size)
+        flat.paste(image)
+        return flat
+    flat = _chequer(image.size)
+    flat.paste(image, mask=image)
+    return flat
+
+
+def _chequer(size: tuple[int, int]) -> "Image":
+    from PIL import Image  # noqa: PLC0415  # slow to import
+
+    ground = Image.new("RGB", size, _WHITE)
+    for top in range(0, size[1], _SQUARE):
+        for left in range(top % (2 * _SQUARE), size[0], 2 * _SQUARE):
+            ground.paste(_LIGHT, (left, top, left + _SQUARE, top + _SQUARE))
+    return ground
+
+
+def _across(count: int) -> int:
+    return math.ceil(math.sqrt(count))
+
+
+def _tile_side(count: int) -> int:
+    """Return the longest side of each of so many pictures on one sheet."""
+    return (LONGEST - _GAP * (_across(count) - 1)) // max(1, _across(count))
+
+
+def _sheet(tiles: "Sequence[tuple[str, Image]]") -> "Image":
+    """Lay labelled pictures out in rows."""
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415  # slow to import
+
+    across = _across(len(tiles))
+    wide = max(image.width for _, image in tiles) + _GAP
+    high = max(image.height for _, image in tiles) + _GAP
+    rows = math.ceil(len(tiles) / across)
+    sheet = Image.new("RGB", (across * wide - _GAP, rows * high - _GAP), _DARK)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(20)
+    for place, (label, image) in enumerate(tiles):
+        left, top = place % across * wide, place // across * high
+        sheet.paste(image, (left, top))
+        box = (left + 4, top + 4, left + 16 + font.getlength(label), top + 30)
+        draw.rounded_rectangle(box, 6, fill=_DARK)
+        draw.text((left + 10, top + 5), label, fill=_WHITE, font=font)
+    return sheet
+
+
+def _pack(image: "Image") -> bytes:
+    """Encode a picture within the limits, so that as many as possible can read it."""
+    from PIL import features  # noqa: PLC0415  # slow to import
+
+    jpeg, quality, size = _within(image, "JPEG")
+    if (quality >= USUAL_QUALITY and size == image.size) or not features.check("webp"):
+        return jpeg
+    likeness = _likeness(image, jpeg)
+    if likeness >= 1 - VISIBLY_WORSE:  # nothing is better by that, and WebP takes 20 x as long
+        return jpeg
+    webp, *_ = _within(image, "WEBP")
+    return webp if _likeness(image, webp) - likeness > VISIBLY_WORSE else jpeg
+
+
+def _within(image: "Image", kind: str) -> tuple[bytes, int, tuple[int, int]]:
+    """Encode a picture in LARGEST bytes: at less quality, then smaller.
+
+    How far to go is guessed from what came out before, since to encode is what takes time.
+
+    Returns:
+        The file, its quality, and the size in pixels.
+    """
+    quality, scale = USUAL_QUALITY, 1.0
+    while True:
+        sized = [max(1, round(scale * side)) for side in image.size]
+        small = image if scale == 1.0 else image.resize(sized, reducing_gap=2.0)
+        out = BytesIO()
+        small.save(out, kind, quality=quality, method=_WEBP_METHOD)
+        excess = out.tell() / LARGEST
+        if excess <= 1:
+            return out.getvalue(), quality, small.size
+        if quality > LEAST_QUALITY and excess < _MOST_BY_QUALITY:
+            # Seen: from 80 to 40 a file loses half of its bytes, nearly as the points go.
+            quality = max(LEAST_QUALITY, quality - 5 - round(45 * math.log(excess)))
+        else:
+            quality = LEAST_QUALITY
+            scale *= min(0.9, 0.97 / math.sqrt(excess / _MOST_BY_QUALITY if scale == 1 else excess))
+
+
+def _likeness(image: "Image", packed: bytes) -> float:
+    """Return how alike a picture and an encoded one look, 1 for the same (SSIM of 8 x 8 tiles)."""
+    from PIL import Image, ImageMath  # noqa: PLC0415  # slow to import
+
+    one = image.convert("L").convert("F")
+    with Image.open(BytesIO(packed)) as other:
+        two = other.convert("L").resize(image.size, Image.Resampling.BICUBIC).convert("F")
+
+    def mean(make: Callable[[Any], Any], **given: "Image.Image") -> Any:
+        return ImageMath.lambda_eval(make, **given).reduce(8)
+
+    def likeness(given: Any) -> Any:
+        m, n = given["m"], given["n"]
+        spread = given["mm"] - m * m + given["nn"] - n * n
+        return ((2 * m * n + 6.5025) * (2 * (given["mn"] - m * n) + 58.5225)) / (
+            (m * m + n * n + 6.5025) * (spread + 58.5225)
+        )
+
+    tiles = ImageMath.lambda_eval(
+        likeness,
+        m=one.reduce(8),
+        n=two.reduce(8),
+        mm=mean(lambda given: given["a"] * given["a"], a=one),
+        nn=mean(lambda given: given["a"] * given["a"], a=two),
+        mn=mean(lambda given: given["a"] * given["b"], a=one, b=two),
+    )
+    # ImageStat counts in 256 steps, which is wrong for fractions.
+    return float(tiles.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
+
+
+# --- clips --------------------------------------------------------------------------------------
+
+
+def _tiles(path: Path, side: int) -> "tuple[list[tuple[str, Image]], bool]":
+    """Return up to FRAMES frames of a clip, evenly apart, the first and the last among them.
+
+    Returns:
+        The frames with their times, and whether they reach to the end.
+    """
+    from meigen_mcp.media import frames  # noqa: PLC0415  # pictures do without
+
+    shown = frames.span(path)
+    step = (shown.end - shown.first) / (FRAMES - 1)
+    tiles: list[tuple[str, Image]] = []
+    last, until = None, shown.first
+    # To the end, without seeking: such clips often have a single key frame.
+    for frame in frames.frames(path, shown):
+        last, until = frame, max(until, frame.time)
+        if len(tiles) < FRAMES - 1 and frame.time >= shown.first + step * len(tiles):
+            tiles.append(_tile(frame, side))
+            last = None
+    if last is not None:
+        tiles.append(_tile(last, side))
+    return tiles, until >= shown.last - step / 2
+
+
+def _tile(frame: "Frame", side: int) -> "tuple[str, Image]":
+    tenths = round(max(0.0, frame.time) * 10)
+    label = f"{tenths // 600}:{tenths % 600 / 10:04.1f}"
+    return label, _on_ground(frame.picture(side))
+
+
+# --- the process --------------------------------------------------------------------------------
+
+
+def _limit() -> None:
+    """Bound what this process may take; Windows leaves that to whoever waits for it."""
+    with suppress(ImportError, ValueError, OSError):
+        resource = import_module("resource")
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def draw(medium: str, *paths: str) -> bytes:
+    """Return the preview of these files as `Drawn` is written, or the last frame of one.
+
+    It is empty if there is none.
+    """
+    _limit()
+    match medium:
+        case "video":
+            made = of_video(Path(paths[0]))
+        case "last":
+            return last_frame(Path(paths[0])) or b""
+        case _:
+            made = of_images([Path(path) if path else None for path in paths])
+    return made.written() if made else b""
+
+
+def serve() -> None:
+    """Draw for whoever asks on stdin, each time in a process that is forked.
+
+    A request is a line: the arguments of `draw` as a JSON list. An answer is a line with the count
+    of bytes, then the bytes: none where nothing could be drawn, or the process died. It ends with
+    stdin, or when it is idle for long.
+    """
+    from select import select  # noqa: PLC0415  # Windows has none for pipes
+
+    from PIL import Image, ImageMath  # noqa: F401, PLC0415  # what makes it worth while
+
+    Image.preinit()
+    while select([sys.stdin], [], [], IDLE_SECONDS)[0] and (line := sys.stdin.buffer.readline()):
+        made = _forked(line)
+        sys.stdout.buffer.write(b"%d\n%b" % (len(made), made))
+        sys.stdout.buffer.flush()
+
+
+def _forked(line: bytes) -> bytes:
+    """Draw in a process that is forked; empty if it dies."""
+    reading, writing = os.pipe()
+    if (child := os.fork()) == 0:  # pragma: no cover  # it ends without a word to coverage
+        status = 1
+        try:
+            os.close(reading)
+            with os.fdopen(writing, "wb") as out:
+                out.write(draw(*json.loads(line)))
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        made = answer.read()
+    return made if os.waitpid(child, 0)[1] == 0 else b""
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        sys.stdout.buffer.write(draw(*sys.argv[1:]))
+
+__all__ = ["LARGEST", "LONGEST", "last_frame", "of_images", "of_video", "video_extra"]

@@ -1,0 +1,378 @@
+"""Saving results, making previews of them, and reading both back.
+
+What a file is is told by its content, not by its name, and so is whether it is whole.
+"""
+
+import time
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+
+from meigen_mcp.api.client import Api
+from meigen_mcp.catalogue.models import MediaType
+from meigen_mcp.errors import ApiError, NotSaved, Problem, TooLarge, UnreadableReply
+from meigen_mcp.generation import Generation
+from meigen_mcp.media import clips, ends, previews, processes, reasons, whole_files
+from meigen_mcp.media.kinds import HEAD, MIME, sniff
+from meigen_mcp.media.publishing import publish
+from meigen_mcp.media.refusals import ReferenceRefused
+from meigen_mcp.system.links import is_ordinary_file, read_ordinary_file
+
+LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
+SECONDS: dict[MediaType, float] = {"image": 60.0, "video": 180.0}
+LARGEST_RESOURCE = 7 * 2**20
+"""A stdio message over 10 MiB closes the connection in the TypeScript SDKs; base64 adds a third."""
+PARTIAL_SECONDS = 3600.0
+"""Age at which an unfinished file belongs to no process that lives."""
+PREVIEW_SECONDS = 30 * 24 * 3600.0
+
+_DEFAULT: dict[MediaType, str] = {"image": "image/png", "video": "video/mp4"}
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """The bytes of one medium with their type."""
+
+    data: bytes
+    mime_type: str
+
+
+class Saved(NamedTuple):
+    """A medium in the output folder.
+
+    Attributes:
+        incomplete: what is wrong with it, or could not be written of it; None: nothing.
+        credential: what is said of its content credentials; None: it has none.
+    """
+
+    path: Path
+    incomplete: str | None = None
+    credential: str | None = None
+
+
+class Shown(NamedTuple):
+    """The absolute path of a preview, and why there is none, or not all; both may be wanting."""
+
+    path: str | None = None
+    why_not: str | None = None
+
+
+def mime_of(url: str, media_type: MediaType) -> str:
+    """Return the type that the name in a URL promises."""
+    return MIME.get(Path(urlsplit(url).path).suffix.lower(), _DEFAULT[media_type])
+
+
+class Media:
+    """Saves the media of finished generations and reads them back.
+
+    Args:
+        api: what opens the URLs.
+        folder: where files go; None saves nothing.
+        previews: the private folder of the previews; None makes none.
+        discreet: errors name no file.
+        level: how much a saved file says about itself: all, mark or off; empty: what is usual for
+            its format.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        folder: Path | None,
+        previews: Path | None = None,
+        *,
+        discreet: bool = False,
+        level: str = "",
+    ) -> None:
+        self._api = api
+        self.level = level
+        self.folder = folder
+        self._previews = previews and previews.absolute()
+        self._discreet = discreet
+        self._drawing = processes.Drawing()
+        self._places = anyio.Semaphore(processes.AT_ONCE)
+
+    def problem(self) -> Problem | None:
+        """Return why nothing can be saved, or None when it can (or is turned off)."""
+        if self.folder is None:
+            return None
+        try:
+            with whole_files.new(self.folder):
+                pass
+        except OSError:
+            return Problem(
+                "MEIGEN_OUTPUT_DIR",
+                f"media are not saved, since {self.folder} cannot be written",
+                "set it to a folder that can, or to off (the URLs work all the same)",
+            )
+        return None
+
+    async def save(self, job: Generation, index: int, *, last: bool = False) -> Saved:
+        """Download one medium of a finished generation into the output folder.
+
+        It says in itself that it is made by an algorithm, where its format can hold that; the rest
+        of what is known is in a PNG's own text, else in a JSON file of the same name.
+
+        Args:
+            job: the generation.
+            index: which medium.
+            last: what breaks off is kept all the same, since it will not be tried again.
+
+        Raises:
+            ApiError: it cannot be had, is too large or is not what it should be.
+            NotSaved: the folder cannot be written.
+        """
+        if self.folder is None:
+            raise NotSaved(reasons.OFF)
+        try:
+            with whole_files.new(self.folder) as partial:
+                suffix, whole = await self._download(job, index, partial)
+                suffix, cut = await anyio.to_thread.run_sync(ends.examine, partial, suffix)
+                _must_be(job.media_type, suffix)
+                cut = cut or not whole
+                if cut and not last:
+                    raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
+                path, signed, lacks = await anyio.to_thread.run_sync(
+                    publish, partial, job, index, suffix, self.level
+                )
+        except OSError as error:
+            raise NotSaved(reasons.not_written(self.folder, error)) from None
+        said = await processes.signer(path, suffix) if signed else None
+        why = [f"{reasons.BREAKS_OFF}; what arrived is kept."] if cut else []
+        return Saved(path, " ".join(why or lacks) or None, said)
+
+    async def _download(self, job: Generation, index: int, partial: Path) -> tuple[str, bool]:
+        """Write a medium into a file; return what it is by its head, and whether all came out."""
+        head = bytearray()
+        size = 0
+        seconds = SECONDS[job.media_type]
+        with anyio.move_on_after(seconds) as scope:
+            async with (
+                self._api.download(job.media_urls[index], seconds) as body,
+                await anyio.open_file(partial, "wb") as file,
+            ):
+                async for chunk in body.pieces():
+                    head += chunk[: HEAD - len(head)]
+                    size += len(chunk)
+                    if size > LARGEST[job.media_type]:
+                        raise UnreadableReply("The result is larger than it may be.")
+                    await file.write(chunk)  # in a thread
+        if scope.cancelled_caught:
+            raise UnreadableReply("The result did not arrive in time.")
+        suffix = sniff(bytes(head))
+        if suffix is None and body.packed:
+            raise UnreadableReply(
+                f"The result is packed as {body.packed}, which was not asked for."
+            )
+        return _must_be(job.media_type, suffix), body.whole
+
+    async def read(self, job: Generation, index: int, largest: int = LARGEST_RESOURCE) -> Medium:
+        """Return the bytes of a medium, from the saved file or else from its URL.
+
+        Args:
+            job: whose medium.
+            index: from 0.
+            largest: the most bytes that fit into one message.
+
+        Raises:
+            TooLarge: it does not fit into one message.
+            ApiError: it cannot be had.
+        """
+        saved = _saved_path(job, index)
+        if saved is not None:
+            with suppress(OSError, UnreadableReply):  # gone, or no longer what it was
+                return await self._read_file(job, index, saved, largest)
+        data = bytearray()
+        seconds = SECONDS[job.media_type]
+        with anyio.move_on_after(seconds) as scope:
+            async with self._api.download(job.media_urls[index], seconds) as body:
+                async for chunk in body.pieces():
+                    data += chunk
+                    if len(data) > largest:
+                        raise self.too_large(job, index, largest)
+        if scope.cancelled_caught:
+            raise UnreadableReply("The result did not arrive in time.")
+        return self._medium(bytes(data), job)
+
+    async def _read_file(self, job: Generation, index: int, path: Path, largest: int) -> Medium:
+        data = await anyio.to_thread.run_sync(read_ordinary_file, path, largest)
+        if data is None:
+            raise self.too_large(job, index, largest)
+        return self._medium(data, job)
+
+    def _medium(self, data: bytes, job: Generation) -> Medium:
+        suffix = sniff(data[:HEAD])
+        if suffix is None:
+            raise UnreadableReply(f"The result is not {job.media_type} data.")
+        return Medium(data, MIME[suffix])
+
+    def too_large(self, job: Generation, index: int, largest: int) -> TooLarge:
+        """Return the error that says where a medium is which fits into no message."""
+        saved = _saved_path(job, index)
+        named = saved is not None and not self._discreet
+        where = f"{job.media_urls[index]}" + (f" or at {saved}" if named else "")
+        return TooLarge(
+            f"It is larger than {largest / 2**20:.2g} MiB, too large for one message here; it is at"
+            f" {where}."
+        )
+
+    # --- previews -------------------------------------------------------------------------------
+
+    async def preview(self, job: Generation) -> Shown:
+        """Make the one small picture of a completed generation.
+
+        It is made from the saved files; what is not saved is downloaded for the moment. Clips need
+        PyAV, see `previews.video_extra`.
+        """
+        clip, folder = job.media_type == "video", self._previews
+        if folder is None or not job.media_urls:
+            return Shown()
+        if clip and not previews.video_extra():
+            return Shown(None, reasons.NO_FRAMES)
+        try:
+            with ExitStack() as downloaded:
+                async with self._places:
+                    paths: list[Path | None] = []
+                    lost: dict[int, str] = {}
+                    for index in range(1 if clip else len(job.media_urls)):
+                        try:
+                            paths.append(await self._at_hand(job, index, folder, downloaded))
+                        except ApiError as error:
+                            paths.append(None)
+                            lost[index] = error.message
+                    if not any(paths):
+                        return Shown(None, f"{reasons.NOT_HAD} {lost[0]}")
+                    try:
+                        drawn = await self._drawing.draw(job.media_type, paths)
+                    except OSError:
+                        return Shown(None, reasons.NO_PROCESS)
+                if drawn is None:
+                    return Shown(None, reasons.SLOW.format(processes.SECONDS))
+                if sniff(drawn.data[:HEAD]) is None:
+                    return Shown(None, reasons.NOTHING_DRAWN)
+                target = folder / job.request_id
+                path = await anyio.to_thread.run_sync(_replace, target, drawn.data)
+        except OSError as error:
+            return Shown(None, reasons.not_written("MEIGEN_DATA_DIR/previews", error))
+        return Shown(path, reasons.not_drawn(job, drawn.left_out, lost))
+
+    async def _at_hand(
+        self, job: Generation, index: int, folder: Path, downloaded: ExitStack
+    ) -> Path:
+        """Return the saved file, else a partial file with the medium.
+
+        Raises:
+            ApiError: it cannot be had.
+            OSError: the folder cannot be written.
+        """
+        if (saved := _saved_path(job, index)) is not None:
+            return saved
+        partial = downloaded.enter_context(whole_files.new(folder, private=True))
+        await self._download(job, index, partial)
+        return partial
+
+    async def last_frame(self, job: Generation, index: int) -> bytes:
+        """Return the last frame that a clip shows, exact and upright, as a PNG.
+
+        Raises:
+            ReferenceRefused: it cannot be had, and what to do instead.
+        """
+        if not previews.video_extra():
+            raise ReferenceRefused(
+                "its last frame, which stands for it, cannot be taken without PyAV",
+                'install "meigen-mcp[video]" (`meigen-mcp doctor` prints the command) and restart'
+                " this server, or name a picture",
+            )
+        folder, frame = self._previews or self.folder, None
+        with suppress(OSError, ApiError), ExitStack() as downloaded:
+            path = folder and await self._at_hand(job, index, folder, downloaded)
+            frame = path and await self._drawing.last_frame(path)
+        if not frame:
+            raise ReferenceRefused(
+                "its last frame, which stands for it, cannot be read", "name a picture"
+            )
+        return frame
+
+    async def close(self) -> None:
+        """End what draws."""
+        await self._drawing.close()
+
+    async def read_preview(self, path: str | None) -> Medium | None:
+        """Read a preview back; None when it is gone."""
+        if path is None or Path(path).parent != self._previews:
+            return None
+        return await anyio.to_thread.run_sync(_preview_at, Path(path))
+
+    async def seconds(self, job: Generation, index: int) -> float | None:
+        """Return the length of a saved clip, or None where it is not known."""
+        if (saved := _saved_path(job, index)) is not None:
+            with suppress(OSError):
+                return (await anyio.to_thread.run_sync(clips.read, saved)).seconds
+        return None
+
+    def sweep(self) -> None:
+        """Remove what killed processes left behind, and previews of long ago; blocks."""
+        now = time.time()
+        for folder in (self.folder, self._previews):
+            if folder is not None:
+                whole_files.remove(folder, whole_files.PARTIAL, now - PARTIAL_SECONDS)
+        if self._previews is not None:
+            for pattern in ("*.webp", "*.jpg"):
+                whole_files.remove(self._previews, pattern, now - PREVIEW_SECONDS)
+
+
+# --- names and files ----------------------------------------------------------------------------
+
+
+def _must_be(medium: MediaType, suffix: str | None) -> str:
+    """Return the suffix of what is the right kind of medium."""
+    if suffix is None or not MIME[suffix].startswith(medium):
+        raise UnreadableReply(f"The result is not {medium} data.")
+    return suffix
+
+
+def _saved_path(job: Generation, index: int) -> Path | None:
+    """Return the file that a medium was saved to, if it is there and no link took its place."""
+    name = job.files[index] if index < len(job.files) else None
+    return Path(name) if name is not None and is_ordinary_file(name) else None
+
+
+def still_shown(job: Generation) -> Generation:
+    """Return a record without a preview that was kept long enough, or that somebody deleted."""
+    if job.preview is None or is_ordinary_file(job.preview):
+        return job
+    return replace(job, preview=None, unshown=reasons.NO_LONGER)
+
+
+def _replace(target: Path, data: bytes) -> str:
+    """Write a preview, in place of one that was made before."""
+    target = target.with_suffix(sniff(data[:HEAD]) or "")
+    with whole_files.new(target.parent, private=True) as partial:
+        partial.write_bytes(data)
+        partial.replace(target)
+    return str(target)
+
+
+def _preview_at(path: Path) -> Medium | None:
+    with suppress(OSError):
+        data = read_ordinary_file(path, previews.LARGEST) or b""
+        suffix = sniff(data[:HEAD])
+        return Medium(data, MIME[suffix]) if suffix else None
+    return None
+
+
+__all__ = [
+    "LARGEST_RESOURCE",
+    "Media",
+    "Medium",
+    "NotSaved",
+    "Saved",
+    "Shown",
+    "TooLarge",
+    "mime_of",
+    "still_shown",
+]

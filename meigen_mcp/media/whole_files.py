@@ -1,0 +1,208 @@
+"""Files that are written whole or not at all, and never over another one.
+
+Each begins as a partial file with a name of its own, which gets its final name in one step at the
+end. What a killed process leaves behind is found by its name.
+"""
+
+import errno
+import math
+import os
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from filecmp import cmp
+from pathlib import Path
+from uuid import uuid4
+
+from meigen_mcp.system import private_file, private_folder, sync_names
+
+PARTIAL = ".meigen-*.part"
+"""The names of partial files."""
+EXACT, COARSE = 0.001, 2.0
+"""Seconds by which a file's time may differ from the one that it was given: by the arithmetic, and
+where a file system keeps whole seconds, or every second one."""
+_NO_SUCH_NAMES = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
+
+
+@contextmanager
+def new(folder: Path, *, private: bool = False) -> Iterator[Path]:
+    """Give a new partial file, and remove that name at the end.
+
+    Args:
+        folder: where; it is made if need be.
+        private: for files, and a folder, that only this user may read.
+    """
+    partial = folder / PARTIAL.replace("*", uuid4().hex)
+    if private:
+        private_folder(folder)
+        private_file(partial)
+    else:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_names(folder.parent)
+        partial.touch(exist_ok=False)
+    try:
+        yield partial
+    finally:
+        with suppress(OSError):  # Windows keeps what a cancelled write still has open
+            partial.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Keeping:
+    """What a file gets with its name.
+
+    Attributes:
+        at: the time that it says it was changed, by which it is known to be unchanged.
+        sidecar: what is written beside it, in a `.json` of the same name.
+        others: paths of files that it is not, however alike they are.
+    """
+
+    at: float
+    sidecar: bytes | None = None
+    others: Collection[str | None] = ()
+
+
+def keep(partial: Path, stems: Sequence[str], suffix: str, keeping: Keeping) -> Path:
+    """Give a partial file the first number of which no name and no sidecar is taken.
+
+    The sidecar comes first: whoever sees the medium sees it too. One that cannot be written is
+    done without. Where a try that was killed before anybody knew of it has left the very same
+    file, it is that one.
+
+    Args:
+        partial: what gets the name.
+        stems: how names begin; a later one counts where the locale, or the file system, has no
+            place for the earlier.
+        suffix: how they end.
+        keeping: what it gets besides.
+    """
+    _flush(partial)
+    os.utime(partial, (keeping.at, keeping.at))
+    *better, last = stems
+    for stem in better:
+        try:
+            return _numbered(partial, stem, suffix, keeping)
+        except UnicodeEncodeError:
+            continue
+        except OSError as error:
+            if error.errno not in _NO_SUCH_NAMES:
+                raise
+    return _numbered(partial, last, suffix, keeping)
+
+
+def _numbered(partial: Path, stem: str, suffix: str, keeping: Keeping) -> Path:
+    number = 0
+    while True:
+        number += 1
+        target = partial.with_name(f"{stem}_{number}{suffix}")
+        beside = target.with_suffix(".json")
+        if os.path.lexists(target) or os.path.lexists(beside):
+            if _is_that(target, partial, keeping):
+                sync_names(target.parent)  # that try may not have come to it
+                return target
+            continue
+        with ExitStack() as undo:
+            if keeping.sidecar is not None:
+                with suppress(OSError):
+                    if not _written(beside, keeping.sidecar, keeping.at):
+                        continue
+                    undo.callback(beside.unlink, missing_ok=True)
+            if _link_into_place(partial, target):
+                undo.pop_all()
+                sync_names(target.parent)
+                return target
+
+
+def _is_that(target: Path, partial: Path, keeping: Keeping) -> bool:
+    """Say whether a killed try has kept the same file there already."""
+    with suppress(OSError):
+        return (
+            str(target) not in keeping.others
+            and _unchanged(target, keeping.at, math.inf)
+            and cmp(target, partial, shallow=False)
+            and (
+                keeping.sidecar is None
+                or target.with_suffix(".json").read_bytes() == keeping.sidecar
+            )
+        )
+    return False
+
+
+def _written(target: Path, data: bytes, at: float) -> bool:
+    """Write a file whole; False for a name that is taken."""
+    with new(target.parent) as partial:
+        partial.write_bytes(data)
+        _flush(partial)
+        os.utime(partial, (at, at))
+        return _link_into_place(partial, target)
+
+
+def _flush(partial: Path) -> None:
+    """Bring a partial file to the disk, or a power cut could leave its name without its content."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _link_into_place(partial: Path, target: Path) -> bool:
+    """Name a partial file in one step; False for a name that is taken, which stays as it is."""
+    try:
+        os.link(partial, target)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        return _move_into_place(partial, target)
+    return True
+
+
+def _move_into_place(partial: Path, target: Path) -> bool:
+    """Take a name that is free, then put the partial file there in one step."""
+    try:
+        target.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    try:
+        partial.replace(target)
+    except OSError:
+        target.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def discard(path: Path, at: float, before: float) -> bool:
+    """Delete a file of ours, with its sidecar; return whether it was there and ours.
+
+    Ours is what lies at its place, is no link, and says that it was changed when we said so.
+
+    Args:
+        path: as it was kept.
+        at: the time that it was given then.
+        before: what came to its place after that time stays.
+    """
+    if not _unchanged(path, at, before):
+        return False
+    with suppress(OSError):
+        path.unlink()
+        beside = path.with_suffix(".json")
+        if _unchanged(beside, at, before):
+            beside.unlink()
+    return not os.path.lexists(path)
+
+
+def _unchanged(path: Path, at: float, before: float) -> bool:
+    with suppress(OSError):
+        found = path.lstat()
+        rounded = found.st_mtime.is_integer()
+        apart = abs(found.st_mtime - at)
+        same = apart < EXACT or (rounded and apart <= COARSE)
+        return stat.S_ISREG(found.st_mode) and same and found.st_ctime < before
+    return False
+
+
+def remove(folder: Path, pattern: str, before: float) -> None:
+    """Remove the files of a pattern that were last written before a time."""
+    for path in folder.glob(pattern):
+        with suppress(OSError):  # gone already, or not ours
+            if path.lstat().st_mtime < before:
+                path.unlink()

@@ -1,0 +1,393 @@
+"""The background loop: submits intents, watches generations, saves results.
+
+It is the only caller of `Api.submit`. Everything it knows is in the ledger, so it can stop at any
+moment and go on in another process. Only `run` sleeps; `step` does what is due.
+"""
+
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from meigen_mcp import errors, generation, saving
+from meigen_mcp.api.client import POST_SECONDS, Api
+from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
+from meigen_mcp.ledger.records import Change, TakenOver
+from meigen_mcp.media.store import Media
+from meigen_mcp.poller.room import Room
+from meigen_mcp.poller.sameness import Sameness
+from meigen_mcp.poller.saver import Saver, is_last_quick
+from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.poller.verdicts import (
+    REFUSALS,
+    UNSURE,
+    When,
+    after_failed_look,
+    after_failed_lookup,
+    after_refused_post,
+)
+from meigen_mcp.reports import Report
+from meigen_mcp.system import Clocks
+
+log = logging.getLogger(__name__)
+
+TICK = 0.5
+REST = 5.0
+"""Seconds without the ledger until it is tried again."""
+RECLAIM_EVERY = 2.0
+_MOST_A_TURN = 4
+BREATH = 0.005
+START_AFTER = 1.0
+JUMP = 1.0
+"""Seconds by which the clocks differ after a turn when one was set, or the machine slept."""
+
+
+class Poller:
+    """Acts on the generations that this process owns.
+
+    Args:
+        ledger: where everything stands.
+        api: the account's API.
+        media: what saves results.
+        interval: seconds between two looks at a watched generation.
+        clock: seconds since the epoch.
+        monotonic: seconds that only grow; by these it rests.
+        jitter: a factor around 1 for pauses, so that neither many processes nor the looks at many
+            generations keep in step.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        api: Api,
+        media: Media,
+        *,
+        interval: float = 3.0,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
+    ) -> None:
+        self._records = ledger.records
+        self._queue = ledger.queue
+        self._accounts = ledger.accounts
+        self._sameness = Sameness(ledger.accounts, api, monotonic)
+        self._api = api
+        self._schedule = Schedule(interval)
+        self._clock = clock
+        self._clocks = Clocks(clock, monotonic)
+        self._offset = clock() - monotonic()
+        self._jitter = jitter
+        self._room = Room()
+        self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
+        self._next_reclaim = 0.0
+        self._resumed = media.folder is None
+        self._looked_again = False
+        self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._rests_until = 0.0
+        self._ending = False
+
+    async def run(self) -> None:
+        """Act for ever; a failure below is logged and never ends the loop."""
+        with anyio.move_on_after(START_AFTER):  # what a client asks first comes first
+            await self._queue.work.after(0)
+        async with anyio.create_task_group() as group:
+            while True:
+                seen, pause = self._queue.work.count, TICK
+                try:
+                    pause = await self._start_due(group)
+                except errors.LedgerUnavailable as error:
+                    log.warning("ledger unavailable: %s", error.message)
+                    pause = REST
+                except Exception:
+                    log.exception("poller failed")
+                    pause = REST
+                if len(self._room) >= _MOST_A_TURN:  # many end one by one: a turn for several
+                    await anyio.sleep(BREATH)
+                with anyio.move_on_after(pause):
+                    await self._queue.work.after(seen)
+
+    async def end(self, within: float) -> None:
+        """Begin nothing more, and wait so many seconds for the replies to what is being sent."""
+        self._ending = True
+        with anyio.move_on_after(within):
+            while self._room.sends:
+                await self._queue.work.after(self._queue.work.count)
+
+    async def step(self) -> None:
+        """Do once everything that is due now, to its end."""
+        async with anyio.create_task_group() as group:
+            await self._start_due(group, most=100)
+
+    async def _start_due(self, group: TaskGroup, most: int = _MOST_A_TURN) -> float:
+        """Start what is due, as far as there is room; return in how many seconds to go on."""
+        now, running = self._clock(), self._clocks.monotonic()
+        if running < self._rests_until:
+            return min(TICK, self._rests_until - running)
+        await self._notice_jump(now, running)
+        await self._write_late()
+        if running >= self._next_reclaim:
+            self._next_reclaim = running + RECLAIM_EVERY
+            await self._queue.reclaim(now)
+        if not self._resumed:
+            await self._queue.resume_saving(now)
+            self._resumed = True
+        if not self._looked_again:
+            await self._queue.look_again(now)
+            self._looked_again = True
+        if self._sameness.due:
+            group.start_soon(self._find_accounts)
+        wanted = self._room.wanted(most)
+        due = await self._queue.due(now, wanted, (*self._room.taken, *self._unwritten))
+        if self._ending:
+            return TICK
+        for kind, job in due.jobs:
+            self._room.take(job.request_id, kind)
+            group.start_soon(self._act, job)
+        begun = Counter(kind for kind, _ in due.jobs)
+        if any(begun[kind] == most for kind in begun):
+            return 0.0
+        return self._pause(due.next_at)
+
+    async def _find_accounts(self) -> None:
+        try:
+            await self._sameness.find_out()
+        except errors.LedgerUnavailable as error:
+            log.warning("ledger unavailable: %s", error.message)
+        except Exception:
+            log.exception("asking about earlier tokens failed")
+
+    async def _notice_jump(self, now: float, running: float) -> None:
+        """Have everything done anew once a clock was set or the machine slept: no time is true."""
+        jump = now - running - self._offset
+        if abs(jump) > JUMP:
+            log.info("the clock was set, or the machine slept: %+.0f s", jump)
+            await self._queue.hurry(now)
+            self._looked_again = self._looked_again and jump < 0  # it woke: as at a start
+        self._offset = now - running
+
+    def _lapsed(self, at: float, within: float) -> bool:
+        """Say whether something may not be done any more, by either clock.
+
+        What lies ahead was stored before the clock was set back: then nobody knows.
+        """
+        now = self._clock()
+        elapsed = self._clocks.since(min(at, now) if at <= now + generation.AHEAD else at)
+        return elapsed is None or elapsed > within
+
+    def _pause(self, due_at: float | None) -> float:
+        return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
+
+    def _action(self, job: Generation) -> Callable[[Generation], Awaitable[None]]:
+        match job.status:
+            case "queued":
+                return self._submit
+            case "submitting" | "unknown":
+                return self._look_up
+            case "processing":
+                return self._look
+            case _:
+                return self._saver.fetch
+
+    async def _act(self, job: Generation) -> None:
+        try:
+            await self._action(job)(job)
+        except errors.LedgerUnavailable as error:
+            log.warning("ledger unavailable: %s", error.message)
+            self._rests_until = (
+                self._clocks.monotonic() + REST
+            )  # else it would be due again at once
+        except TakenOver as over:
+            log.info("%s", over.message)
+        except Exception:
+            log.exception("acting on a generation failed")
+            await self._put_off(job)
+        finally:
+            self._room.leave(job.request_id)
+            self._queue.work.set()
+
+    async def _put_off(self, job: Generation) -> None:
+        """Try again in a while after a failure of ours; a job of files only is given up at last."""
+        again = self._clock() + 30
+
+        def later(job: Generation) -> Generation:
+            if not job.terminal:
+                return generation.postponed(job, again)
+            return saving.unfetched(job, None if is_last_quick(job) else again)
+
+        try:
+            await self._change(job, later)
+        except errors.MeigenError as error:
+            log.warning("it could not be put off: %s", error.message)
+            self._rests_until = self._clocks.monotonic() + REST
+
+    async def _change(self, job: Generation, change: Change, *, durable: bool = True) -> Generation:
+        return await self._records.change(job, change, durable=durable, patient=True, by_owner=True)
+
+    # --- submitting -----------------------------------------------------------------------------
+
+    async def _submit(self, job: Generation) -> None:
+        now = self._clock()
+        if self._lapsed(job.created_at, generation.SUBMIT_WITHIN):
+            await self._change(job, lambda j: generation.expired(j, now))
+            return
+        slot = await self._queue.begin_post(
+            job, now, held_until=now + POST_SECONDS + 10 + SLOT_FREED_AFTER
+        )
+        if slot is None:
+            return
+        self._clocks.since(now)  # the time of a first POST
+        if not self._queue.may_post(slot):
+            log.warning("woke too late to send %s; whoever has it now looks it up", job.request_id)
+            return
+        try:
+            report = await self._api.submit(slot.job.body)
+        except errors.ApiError as error:
+            if not slot.first and isinstance(error, REFUSALS):
+                await self._after_refused_repetition(slot, error)
+            else:
+                await self._after_refused_post(slot, error)
+        else:
+            await self._after_accepted_post(slot, report)
+
+    async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
+        now, jitter = self._clock(), self._jitter()
+        await self._end_post(
+            slot, lambda j: self._learnt(j, report, now, jitter), now, accepted=True
+        )
+
+    async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
+        """Ask once more what became of the POST before, which may have arrived meanwhile.
+
+        Only if MeiGen has nothing under the key was nothing charged.
+        """
+        try:
+            report = await self._api.lookup(slot.job.request_id)
+        except errors.RequestNotFound:
+            await self._after_refused_post(slot, refusal)
+        except errors.ApiError as error:
+            await self._after_refused_post(slot, error if error.generation_id else UNSURE)
+        else:
+            await self._after_accepted_post(slot, report)
+
+    async def _after_refused_post(self, slot: Slot, error: errors.ApiError) -> None:
+        now, jitter, hold_until = self._clock(), self._jitter(), None
+        if isinstance(error, errors.RateLimited):
+            pause = SLOT_FREED_AFTER if error.retry_after is None else error.retry_after
+            hold_until = now + pause
+
+        def change(job: Generation) -> Generation:
+            when = When(self._schedule, now, jitter, hold_until)
+            return after_refused_post(job, error, when, first=slot.first)
+
+        await self._end_post(slot, change, now, hold_until)
+
+    async def _end_post(
+        self,
+        slot: Slot,
+        change: Change,
+        now: float,
+        hold_until: float | None = None,
+        *,
+        accepted: bool = False,
+    ) -> None:
+        """Write down what became of a POST; what cannot be written now is written later."""
+
+        async def write() -> None:
+            try:
+                await self._queue.end_post(slot, change, now, hold_until=hold_until)
+            except TakenOver:
+                if not accepted:
+                    raise
+                # That MeiGen has it is true whoever goes on with it.
+                await self._records.change(slot.job, change, patient=True)
+
+        try:
+            await write()
+        except errors.LedgerUnavailable:
+            self._unwritten[slot.job.request_id] = write
+            raise
+
+    async def _write_late(self) -> None:
+        """Write down the replies that could not be written when they came.
+
+        Raises:
+            LedgerUnavailable: it still cannot be written.
+        """
+        for request_id, write in list(self._unwritten.items()):
+            try:
+                await write()
+            except errors.LedgerUnavailable:
+                raise
+            except Exception:
+                log.exception("a reply cannot be written down")
+            del self._unwritten[request_id]
+
+    async def _look_up(self, job: Generation) -> None:
+        """Ask what became of a POST whose reply was lost."""
+        try:
+            if job.generation_id is not None:
+                report = await self._status(job)
+            else:
+                report = await self._api.lookup(job.request_id)
+        except errors.ApiError as error:
+            await self._after_failed_lookup(job, error)
+        else:
+            await self._learn(job, report)
+
+    async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
+        now, jitter = self._clock(), self._jitter()
+        free = isinstance(error, errors.RequestNotFound) or (
+            isinstance(error, errors.InProgress) and error.retry_after == 0
+        )
+        began = job.posted_at or job.created_at
+        if free and self._accounts.own(job) and not self._lapsed(began, generation.RESUBMIT_WITHIN):
+            await self._submit(job)
+            return
+
+        def change(job: Generation) -> Generation:
+            return after_failed_lookup(job, error, When(self._schedule, now, jitter))
+
+        await self._change(job, change)
+
+    # --- watching -------------------------------------------------------------------------------
+
+    async def _look(self, job: Generation) -> None:
+        try:
+            report = await self._status(job)
+        except errors.ApiError as error:
+            now, jitter, problem = self._clock(), self._jitter(), error
+
+            def change(job: Generation) -> Generation:
+                return after_failed_look(job, problem, When(self._schedule, now, jitter))
+
+            ends = isinstance(problem, errors.GenerationGone | errors.JobNotFound)
+            await self._change(job, change, durable=ends)
+        else:
+            await self._learn(job, report)
+
+    async def _status(self, job: Generation) -> Report:
+        """Ask how one stands whose id is known; an earlier token's as anybody may ask."""
+        public = not self._accounts.own(job)
+        return await self._api.status(job.generation_id or "", public=public)
+
+    async def _learn(self, job: Generation, report: Report) -> None:
+        now, jitter = self._clock(), self._jitter()
+        news = generation.informed(job, report, now) != job
+        await self._change(job, lambda j: self._learnt(j, report, now, jitter), durable=news)
+
+    def _learnt(self, job: Generation, report: Report, now: float, jitter: float) -> Generation:
+        job = generation.informed(job, report, now)
+        match job.status:
+            case "completed":
+                look_at: float | None = now
+            case "processing":
+                look_at = self._schedule.after_look(job, now, jitter)
+            case _:
+                look_at = None
+        return generation.postponed(job, look_at)

@@ -1,0 +1,109 @@
+"""What an error of the API makes of a generation; pure."""
+
+from dataclasses import dataclass
+
+from meigen_mcp import errors, generation
+from meigen_mcp.errors import ApiError
+from meigen_mcp.generation import Generation
+from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.reports import Fault
+
+MOST_GARBLED = 3
+"""Undocumented answers in a row after which the API counts as one that knows no keys."""
+REFUSALS = (
+    errors.Unauthorized,
+    errors.Forbidden,
+    errors.InsufficientCredits,
+    errors.InvalidRequest,
+    errors.ModerationRefused,
+)
+"""What MeiGen says of a request that it does not take, and does not charge."""
+UNSURE = errors.Unreachable("MeiGen did not say what became of the submission.")
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """When an error was met, and what follows from that.
+
+    Attributes:
+        schedule: when the poller acts next.
+        now: the time.
+        jitter: a factor for pauses.
+        hold_until: until when the API wants no submission.
+    """
+
+    schedule: Schedule
+    now: float
+    jitter: float
+    hold_until: float | None = None
+
+    def again(self, job: Generation, error: ApiError) -> float:
+        """Return when to try again after a try that taught nothing."""
+        return self.schedule.after_failure(job, error, self.now, self.jitter)
+
+
+def after_refused_post(job: Generation, error: ApiError, when: When, *, first: bool) -> Generation:
+    """Return the record after a POST that was refused, or whose reply is lost.
+
+    Args:
+        job: the record.
+        error: what came of the POST.
+        when: the time.
+        first: no POST before it may have arrived.
+    """
+    match error:
+        case errors.Unreachable(sent=False) if first:
+            # Provably never left: an intent again, to be sent as long as one may be.
+            again = when.again(job, error)
+            return generation.unsent(generation.unreached(job, again), again)
+        case errors.RateLimited() if first:
+            return generation.unsent(job, when.hold_until)
+        case errors.RateLimited():
+            return generation.postponed(job, when.hold_until)
+        case errors.Unauthorized() | errors.Forbidden() | errors.InsufficientCredits():
+            return generation.parked(job, error, posted=not first)
+        case errors.InvalidRequest() | errors.ModerationRefused():
+            return generation.failed(job, Fault.of(error, "no"), when.now)
+        case errors.IdempotencyConflict() | errors.RequestIdCollision() | errors.GenerationGone():
+            return generation.failed(job, Fault.of(error, "unknown"), when.now)
+        case errors.InProgress():
+            pause = error.retry_after or when.schedule.interval
+            return generation.postponed(generation.named(job, error), when.now + pause)
+        case _:
+            # Looked up at once; one that is lost again and again waits longer each time.
+            pause = 0.0 if job.failures == 0 else when.schedule.backoff(job, when.jitter)
+            return generation.lost(generation.named(job, error), when.now + pause)
+
+
+def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generation:
+    """Return the record after a lost reply was asked about; only an answer proves something."""
+    since = when.now - (job.posted_at or job.created_at)
+    match error:
+        case errors.RequestNotFound():
+            return generation.expired(job, when.now)
+        case errors.InsufficientCredits():
+            return generation.parked(job, error, posted=True)
+        case errors.GenerationGone():
+            return generation.failed(job, Fault.of(error), when.now)
+        case errors.JobNotFound() if since > generation.OBSERVED[job.media_type]:
+            return generation.failed(job, Fault.of(error), when.now)
+        case _ if job.status == "unknown":
+            return generation.unknown(job)
+        case errors.UnreadableReply() if job.garbled + 1 >= MOST_GARBLED:
+            return generation.unknown(job)
+        case errors.UnreadableReply():
+            return generation.misread(job, when.now + min(when.schedule.interval, 3.0))
+        case _:
+            return generation.missed(job, when.again(job, error), error)
+
+
+def after_failed_look(job: Generation, error: ApiError, when: When) -> Generation:
+    """Return the record of one that is processing after a look that did not say how it stands."""
+    job = generation.observed(job, when.now)
+    match error:
+        case errors.GenerationGone():
+            return generation.failed(job, Fault.of(error), when.now)
+        case errors.JobNotFound() if job.unobserved:  # before, MeiGen may have just taken it in
+            return generation.failed(job, Fault.of(error), when.now)
+        case _:
+            return generation.missed(job, when.again(job, error), error)

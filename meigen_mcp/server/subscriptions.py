@@ -1,0 +1,274 @@
+"""Announcements to clients of both protocol eras, outside any request.
+
+2026-07-28 clients open a `subscriptions/listen` stream; 2025 clients subscribe to resources on
+their session. The ledger says what changed, whichever process changed it. A client that stops
+reading slows nobody: each has its own sender and a backlog that only remembers what changed.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+from urllib.parse import unquote
+
+import anyio
+import mcp_types as t
+from anyio.abc import TaskGroup
+from mcp.server.connection import Connection
+from mcp.server.subscriptions import (
+    InMemorySubscriptionBus,
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+from mcp.shared.exceptions import MCPError
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.generation import RECORDS, Generation, record_uri
+from meigen_mcp.server import prompt_templates
+from meigen_mcp.server.guard import Context
+from meigen_mcp.server.tool_schemas import CurrentTools
+from meigen_mcp.service.service import Service
+from meigen_mcp.system import Signal
+from meigen_mcp.views.generations import MODELS, generation_structure
+
+log = logging.getLogger(__name__)
+
+WATCH_EVERY = 10.0
+TRY_AGAIN_AFTER = 5.0
+
+
+class Subscriptions(InMemorySubscriptionBus):
+    """The bus of one server: publishes what changes, and keeps subscribed records watched.
+
+    Attributes:
+        subscribed: how many clients follow each resource.
+    """
+
+    def __init__(self, service: Service, tools: CurrentTools) -> None:
+        super().__init__()
+        self._service = service
+        self._tools = tools
+        self._peers: dict[int, _Peer] = {}
+        self.subscribed: Counter[str] = Counter()
+        self._told: dict[str, tuple[int, tuple[str, str, int]]] = {}  # the record, its entries
+        self._group: TaskGroup | None = None
+        self.listen = _Listen(self)
+
+    async def run(self) -> None:
+        """Announce for ever."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._group = group
+                group.start_soon(self._records)
+                group.start_soon(self._catalogue)
+                group.start_soon(self._watch)
+        finally:
+            self._group = None
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Announce an event to every client that asked for it."""
+        for peer in list(self._peers.values()):
+            peer.offer(event)
+        await super().publish(event)
+
+    # --- what changes ---------------------------------------------------------------------------
+
+    async def _records(self) -> None:
+        service, since = self._service, None
+        while True:
+            try:
+                since = await service.version() if since is None else since
+                async for jobs in service.changes(since):
+                    if any([await self._announce(job) for job in jobs]):
+                        await self.publish(ResourceUpdated(uri=RECORDS))
+                        await self.publish(ResourcesListChanged())
+                    since = jobs[-1].version
+            except LedgerUnavailable:
+                await anyio.sleep(TRY_AGAIN_AFTER)
+            except Exception:
+                log.exception("announcing failed")
+                await anyio.sleep(TRY_AGAIN_AFTER)
+
+    async def _announce(self, job: Generation) -> bool:
+        """Announce what a client would read differently; a look alone changes nothing.
+
+        Returns:
+            Whether the lists of records and media are others now.
+        """
+        record = hash(json.dumps(generation_structure(job, job.created_at)))
+        entries = (job.name, job.status, len(job.media_urls))
+        told = self._told.get(job.request_id, (None, None))
+        self._told[job.request_id] = (record, entries)
+        if job.at_rest:  # whatever changes it next is worth a word
+            del self._told[job.request_id]
+        if record != told[0]:
+            for name in dict.fromkeys((job.request_id, job.name)):
+                await self.publish(ResourceUpdated(uri=record_uri(name)))
+        return entries != told[1]
+
+    async def _catalogue(self) -> None:
+        catalogue = self._service.catalogue
+        known, tools, prompts = catalogue.current.digest, self._tools.all(), self._prompts()
+        while True:
+            await catalogue.change(known)
+            known = catalogue.current.digest  # before it is told: it may change meanwhile
+            # A list that reads as before is not announced: some hosts tell the person of each.
+            if tools != (tools := self._tools.all()):
+                await self.publish(ToolsListChanged())
+            if prompts != (prompts := self._prompts()):
+                await self.publish(PromptsListChanged())
+            for uri in [MODELS, *(u for u in self.subscribed if u.startswith(f"{MODELS}/"))]:
+                await self.publish(ResourceUpdated(uri=uri))
+
+    def _prompts(self) -> list[str]:
+        """Return the prompts that are listed; nothing else of them depends on the models."""
+        return [prompt.name for prompt in prompt_templates.offered(self._service.catalogue.current)]
+
+    # --- who listens ----------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Have subscribed records looked at every interval, as long as they are subscribed to."""
+        while True:
+            await self._watch_now(list(self.subscribed))
+            await anyio.sleep(WATCH_EVERY)
+
+    async def _watch_now(self, uris: Iterable[str]) -> None:
+        names = [
+            unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u.startswith(f"{RECORDS}/")
+        ]
+        try:
+            if names:
+                await self._service.watch(names, 2 * WATCH_EVERY)
+        except LedgerUnavailable:
+            log.info("nothing can be watched: the ledger is unavailable")
+
+    def subscribe_to(self, uris: Iterable[str]) -> None:
+        """Note that a client follows these resources."""
+        uris = list(uris)
+        self.subscribed.update(uris)
+        if self._group is not None:
+            self._group.start_soon(self._watch_now, uris)
+
+    def unsubscribe_from(self, uris: Iterable[str]) -> None:
+        """Note that a client no longer does."""
+        self.subscribed.subtract(uris)
+        self.subscribed += Counter()
+
+    # --- 2025 sessions --------------------------------------------------------------------------
+
+    def _peer(self, ctx: Context) -> "_Peer | None":
+        connection: Connection = ctx.session._connection  # noqa: SLF001  # no public way
+        if (
+            ctx.protocol_version not in HANDSHAKE_PROTOCOL_VERSIONS
+            or not connection.has_standalone_channel
+            or self._group is None
+        ):
+            return None
+        peer = self._peers.get(id(connection))
+        if peer is None:
+            peer = self._peers[id(connection)] = _Peer(connection)
+            connection.exit_stack.callback(self._forget, id(connection))
+            self._group.start_soon(peer.run)
+        return peer
+
+    def _forget(self, key: int) -> None:
+        peer = self._peers.pop(key, None)
+        if peer is not None:
+            self.unsubscribe_from(peer.uris)
+            peer.close()
+
+    async def middleware(self, ctx: Context, call_next: Callable[[Context], Awaitable[Any]]) -> Any:
+        """Meet each 2025 session when it is initialised, for `list_changed`."""
+        result = await call_next(ctx)
+        if ctx.method == "notifications/initialized":
+            self._peer(ctx)
+        return result
+
+    async def on_subscribe(self, ctx: Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
+        """Serve `resources/subscribe`."""
+        peer = self._peer(ctx)
+        if peer is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found", "resources/subscribe")
+        uri = str(params.uri)
+        if uri not in peer.uris:
+            peer.uris.add(uri)
+            self.subscribe_to([uri])
+        return t.EmptyResult()
+
+    async def on_unsubscribe(
+        self, ctx: Context, params: t.UnsubscribeRequestParams
+    ) -> t.EmptyResult:
+        """Serve `resources/unsubscribe`."""
+        peer = self._peer(ctx)
+        uri = str(params.uri)
+        if peer is not None and uri in peer.uris:
+            peer.uris.discard(uri)
+            self.unsubscribe_from([uri])
+        return t.EmptyResult()
+
+
+class _Listen(ListenHandler):
+    """Serves `subscriptions/listen`, and keeps the records that a stream names watched."""
+
+    def __init__(self, subscriptions: Subscriptions) -> None:
+        super().__init__(subscriptions)
+        self._subscriptions = subscriptions
+
+    async def __call__(
+        self, ctx: Context, params: t.SubscriptionsListenRequestParams
+    ) -> t.SubscriptionsListenResult:
+        uris = list(params.notifications.resource_subscriptions or ())
+        self._subscriptions.subscribe_to(uris)
+        try:
+            return await super().__call__(ctx, params)
+        finally:
+            self._subscriptions.unsubscribe_from(uris)
+
+
+class _Peer:
+    """A 2025 session: what it follows, and what it has not been told yet."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.uris: set[str] = set()
+        self._pending: dict[ServerEvent, None] = {}  # one entry an event: bounded
+        self._wake = Signal()
+        self._scope = anyio.CancelScope()
+
+    def offer(self, event: ServerEvent) -> None:
+        if isinstance(event, ResourceUpdated) and event.uri not in self.uris:
+            return
+        self._pending[event] = None
+        self._wake.set()
+
+    def close(self) -> None:
+        self._scope.cancel()
+
+    async def run(self) -> None:
+        with self._scope:
+            heard = 0
+            while True:
+                await self._wake.after(heard)
+                heard = self._wake.count
+                while self._pending:
+                    event = next(iter(self._pending))
+                    del self._pending[event]
+                    await self._send(event)
+
+    async def _send(self, event: ServerEvent) -> None:
+        match event:
+            case ResourceUpdated(uri=uri):
+                if uri in self.uris:
+                    await self._connection.send_resource_updated(uri)
+            case ResourcesListChanged():
+                await self._connection.send_resource_list_changed()
+            case PromptsListChanged():
+                await self._connection.send_prompt_list_changed()
+            case ToolsListChanged():
+                await self._connection.send_tool_list_changed()

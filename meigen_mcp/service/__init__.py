@@ -1,0 +1,1 @@
+"""What a call does: judge, quote, ask, write down, wait."""

@@ -1,0 +1,1 @@
+"""How clients connect: stdin and stdout, or HTTP."""

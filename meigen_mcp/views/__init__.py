@@ -1,0 +1,1 @@
+"""What is answered, as structure and as text."""

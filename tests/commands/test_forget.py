@@ -1,0 +1,137 @@
+"""`meigen-mcp jobs --forget`: what was asked for goes, what it cost and came to stays."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+from support.in_memory import connect, make_settings
+from support.over_http import environment
+
+from meigen_mcp.commands import jobs
+from meigen_mcp.commands.cli import main
+from meigen_mcp.errors import MeigenError
+from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.settings import Settings
+
+SECRET = "a surprise for Ada's birthday, 狐"
+CALL = {"prompt": SECRET, "modelId": "nanobanana-2", "wait": 40}
+DAY = 24 * 3600.0
+
+
+async def make(settings: Settings, emulator: Emulator, **more: Any) -> dict[str, Any]:
+    """Make an image in a server of its own."""
+    async with connect(settings, emulator) as on:
+        return await on.call("generate_image", **{**CALL, **more})
+
+
+def written(folder: Path) -> bytes:
+    """Return every byte of the ledger's files."""
+    return b"".join(path.read_bytes() for path in (folder / "data").glob("ledger.sqlite3*"))
+
+
+async def test_what_was_asked_for_is_taken_out(tmp_path: Path, emulator: Emulator) -> None:
+    """From every byte of the ledger, with the preview; key, amount and outcome stay."""
+    own = tmp_path / "own" / "Secret plans.png"
+    own.parent.mkdir()
+    Image.new("RGB", (64, 64), "red").save(own)
+    settings = replace(make_settings(tmp_path), reference_dirs=(own.parent,))
+    async with connect(settings, emulator) as on:
+        other = await on.call("generate_image", **{**CALL, "prompt": "another"})
+        made = await on.call("generate_image", **CALL, referenceImages=[str(own)])
+    assert SECRET.encode() in written(tmp_path)
+    said = await jobs.run(settings, made["generationId"], forget_one=True)
+    kept = json.loads(await jobs.run(settings, made["requestId"]))
+    gone = [SECRET.encode(), b"surprise", b"Secret%20plans", made["preview"].encode()]
+    assert [part for part in gone if part in written(tmp_path)] == []
+    assert not Path(made["preview"]).exists()
+    assert made["preview"] not in written(tmp_path).decode("latin-1")
+    lost = ("prompt", "settings", "preview", "madeFrom", "files")
+    assert kept == {name: made[name] for name in made if name not in (*lost, "next")}
+    assert said.startswith("Forgotten: prompt, arguments, references and preview of 1 generation;")
+    assert said.splitlines()[1:] == made["files"]
+    assert Path(other["preview"]).exists()
+    listed = await jobs.run(settings)
+    assert "spent or reserved: 10 credits in 24 hours" in listed
+    assert [b"another" in written(tmp_path), Path(made["files"][0]).exists()] == [True, True]
+
+
+async def test_what_is_old_enough_is_forgotten(
+    settings: Settings, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever's it is, and no more than that."""
+    await make(replace(settings, token="meigen_sk_" + "another0" * 4), emulator)
+    await make(settings, emulator)
+    now = time.time()
+    none = await jobs.run(settings, older_than=1)
+    assert ("of 0 generations" in none, SECRET.encode() in written(tmp_path)) == (True, True)
+    monkeypatch.setattr("time.time", lambda: now + 2 * DAY)
+    both = await jobs.run(settings, older_than=1)
+    assert ("of 2 generations" in both, SECRET.encode() in written(tmp_path)) == (True, False)
+    again = await jobs.run(settings, older_than=1)
+    assert "of 0 generations" in again
+
+
+async def test_what_has_not_ended_is_not_forgotten(
+    settings: Settings, emulator: Emulator, tmp_path: Path
+) -> None:
+    """It is still needed."""
+    made = await make(settings, emulator, prompt="sandbox:stall", wait=0)
+    with pytest.raises(MeigenError, match="only what has ended"):
+        await jobs.run(settings, made["requestId"], forget_one=True)
+    await jobs.run(settings, older_than=0)
+    assert b"sandbox:stall" in written(tmp_path)
+
+
+async def test_a_forgotten_key_starts_nothing_new(settings: Settings, emulator: Emulator) -> None:
+    """The same requestId never starts a second job, whatever is still known of the first."""
+    made = await make(settings, emulator)
+    await jobs.run(settings, made["requestId"], forget_one=True)
+    again = await make(settings, emulator, requestId=made["requestId"])
+    assert (again["status"], again["error"]["code"]) == ("refused", "request_conflict")
+    assert len(emulator.posts) == 1
+
+
+async def test_a_server_that_reads_just_then_is_named(
+    settings: Settings, emulator: Emulator, tmp_path: Path
+) -> None:
+    """What it reads cannot be overwritten under it."""
+    made = await make(settings, emulator)
+    with closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite3")) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM generations").fetchone()
+        said = await jobs.run(settings, made["requestId"], forget_one=True)
+    assert "Another server has the ledger open" in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--forget"],
+        ["x", "--forget", "--fetch"],
+        ["x", "--older-than", "3"],
+        ["x", "--forget", "--older-than", "3"],
+        ["--older-than", "-1"],
+        ["--older-than", "3", "--call-off"],
+    ],
+)
+def test_what_to_forget_is_said_once(words: list[str], tmp_path: Path) -> None:
+    """One of them, or all that are older."""
+    environ: Mapping[str, str] = environment(tmp_path, "http://127.0.0.1:9")
+    ended = CliRunner().invoke(main, ["jobs", *words], env=environ)
+    assert ended.exit_code == 2
+
+
+@pytest.mark.parametrize("words", [["--forget", "--older-than", "3"], ["--older-than", "0.5"]])
+def test_all_that_is_older_is_forgotten(words: list[str], tmp_path: Path) -> None:
+    """With the word for it or without."""
+    environ: Mapping[str, str] = environment(tmp_path, "http://127.0.0.1:9")
+    ended = CliRunner().invoke(main, ["jobs", *words], env=environ)
+    assert (ended.exit_code, "of 0 generations" in ended.output) == (0, True)

@@ -1,0 +1,131 @@
+"""The commands `image` and `video`, as a shell calls them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+from chaos.truth import rows, until
+from click.testing import CliRunner
+
+from meigen_mcp.catalogue.arguments import TOOL_OF
+from meigen_mcp.catalogue.models import shipped
+from meigen_mcp.commands.cli import main
+from meigen_mcp.commands.generating import LEFT_OUT, Medium
+from meigen_mcp.server.tool_schemas import generate_schema
+
+
+@pytest.fixture(autouse=True)
+def _nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep commands from the ledger of whoever runs the tests, and from the network."""
+    monkeypatch.setenv("MEIGEN_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("MEIGEN_OUTPUT_DIR", str(tmp_path / "media"))
+    monkeypatch.setenv("MEIGEN_BASE_URL", "http://127.0.0.1:9")
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """Run a command; return its exit status, its output and its complaint."""
+    result = CliRunner().invoke(main, words)
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("medium", ["image", "video"])
+def test_every_argument_of_the_tool_is_an_option_with_its_text(medium: Medium) -> None:
+    """By the same rules, so that nothing is said twice."""
+    _, text, _ = run(medium, "--help")
+    schema = generate_schema(TOOL_OF[medium], shipped())["properties"]
+    told = " ".join(text.split())
+    for name, about in schema.items():
+        if name not in LEFT_OUT:
+            word = re.sub("([A-Z])", r"-\1", name).lower().removesuffix("s")
+            assert f"--{word}" in told
+            assert " ".join(about["description"].split())[:40] in told
+
+
+def test_options_mean_what_the_arguments_do() -> None:
+    """A number is read, a list is given word by word, and the refusal names all at once."""
+    status, said, complaint = run(
+        "video", "a fox", "--model", "veo-3.1", "--duration", "5",
+        "--reference-image", "ftp://a.example/b.png", "--reference-image", "c", "--dry-run",
+    )  # fmt: skip
+    assert (status, said) == (2, "")
+    assert [line.split(":")[0] for line in complaint.splitlines()[2:]] == [
+        "- duration", "- referenceImages[0]", "- referenceImages[1]"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "give a prompt, or a file of them with --prompts"),
+        (["a", "--prompts", "-"], "give a prompt, or a file of them with --prompts"),
+        (["--prompts", __file__], "--prompts needs --key, by which it goes on after an end"),
+        (["--prompts", "-", "--key", "k"], "there is no prompt in that file"),
+        (["a", "--yes-up-to", "-1"], "Invalid value for '--yes-up-to'"),
+        (
+            ["a", "--duration", "5", "--dry-run"],
+            "- duration: it is for videos only",
+        ),
+        (["a", "--steps", "5"], "No such option"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_meant_is_said(words: list[str], sentence: str) -> None:
+    """With status 2, like every refusal."""
+    status, said, complaint = run(
+        "image", *words, *(["--dry-run"] if "--duration" in words else [])
+    )
+    assert (status, said) == (2, "")
+    assert sentence in complaint
+
+
+def test_prompts_come_one_a_line(tmp_path: Path) -> None:
+    """Blank lines and a byte order mark are none."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("\ufeffa fox\n\n  ein süßer Hund \n", encoding="utf-8")
+    words = ("--prompts", str(file), "--model", "nanobanana-2", "--dry-run", "--json")
+    status, said, _ = run("image", *words)
+    assert (status, re.findall(r'"prompt": "(.*?)"', said)) == (0, ["a fox", "ein süßer Hund"])
+    price = "5 credits (5 credits per image = 5)\n"
+    in_all = "in all 10 credits (2 x (5 credits per image = 5))\n"
+    assert run("image", *words[:-1]) == (0, 2 * price, in_all)
+
+
+def test_it_runs_on_the_embedded_sandbox(tmp_path: Path) -> None:
+    """Without a key, into a folder beside the real results."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "meigen_mcp", "image", "a fox", "--sandbox"],
+        env={"MEIGEN_OUTPUT_DIR": str(tmp_path), "HOME": str(tmp_path)},
+        stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    file = Path(ended.stdout.decode().removesuffix("\n"))
+    assert (file.parent, file.is_file()) == (tmp_path / "sandbox", True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="SIGINT to a process is POSIX's")
+async def test_who_stops_waiting_is_told_what_goes_on(tmp_path: Path) -> None:
+    """The intent stays; the status is that of an interrupted command."""
+    process = await anyio.open_process(
+        [sys.executable, "-m", "meigen_mcp", "image", "a fox", "--key", "k"],
+        stdin=subprocess.DEVNULL,
+        env={
+            "MEIGEN_API_TOKEN": "meigen_sk_" + "t0ken-32" * 4,
+            "MEIGEN_BASE_URL": "http://127.0.0.1:9",
+            "MEIGEN_DATA_DIR": str(tmp_path),
+            "MEIGEN_OUTPUT_DIR": "off",
+            "MEIGEN_CONFIRM_ABOVE": "off",
+        },
+    )
+    async with process:
+        assert await until(lambda: bool(rows(tmp_path)), 60)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        told = b"".join([part async for part in process.stderr]).decode()
+        assert await process.wait() == 130
+        (row,) = rows(tmp_path)
+        assert row.status in ("queued", "submitting")
+    assert "`meigen-mcp jobs ID --call-off` ends what is queued." in " ".join(told.split())

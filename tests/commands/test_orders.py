@@ -1,0 +1,345 @@
+"""`meigen-mcp image` and `video`: what a chat does, for a terminal and for a script."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.calls import added, changed, intent
+from support.in_memory import InMemory, make_settings
+from support.workbench import answers
+
+from meigen_mcp.app import open_account, open_ledger, run_service
+from meigen_mcp.commands import orders
+from meigen_mcp.commands.exits import BY_WEIGHT, Exit, exit_of
+from meigen_mcp.commands.keys import request_id_of
+from meigen_mcp.commands.orders import Order
+from meigen_mcp.commands.results import Results
+from meigen_mcp.reports import EXPIRED
+from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.settings import Settings
+
+PRICE = 5
+MODEL = {"modelId": "nanobanana-2"}
+OTHER_TOKEN = "meigen_sk_" + "0ther-32" * 4
+
+
+class Someone:
+    """The person at the terminal, with one answer to everything."""
+
+    def __init__(self, *, agrees: bool) -> None:
+        self.agrees = agrees
+        self.asked: list[str] = []
+
+    async def __call__(self, question: str) -> bool:
+        """Answer."""
+        self.asked.append(question)
+        return self.agrees
+
+
+def order(*prompts: str, **fields: Any) -> Order:
+    """Return an order of images; several if it says so."""
+    return Order("generate_image", MODEL, prompts or ("a red cube",), **fields)
+
+
+class Script:
+    """Runs orders on a sandbox, and reads what they print."""
+
+    def __init__(
+        self, settings: Settings, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        self.settings = settings
+        self.emulator = emulator
+        self._capsys = capsys
+
+    async def run(
+        self, ordered: Order, ask: Someone | None = None, **settings: Any
+    ) -> tuple[Exit, list[dict[str, Any]]]:
+        """Run one; return how it ends and the objects that it prints."""
+        chosen = replace(self.settings, **settings)
+        shown, wire = Results(as_json=True), InMemory(self.emulator)
+        status = await orders.run(chosen, ordered, shown, ask, wire)
+        printed = self._capsys.readouterr().out.splitlines()
+        return status, [json.loads(line) for line in printed]
+
+    @property
+    def charged(self) -> int:
+        """The credits that the sandbox took."""
+        return sum(account.charged() for account in self.emulator.accounts.values())
+
+
+@pytest.fixture
+def script(settings: Settings, emulator: Emulator, capsys: pytest.CaptureFixture[str]) -> Script:
+    """Return what runs orders on the sandbox of a test."""
+    return Script(settings, emulator, capsys)
+
+
+async def test_a_call_is_over_when_its_file_is_there(script: Script) -> None:
+    """One object with the fields that a chat gets, without advice to a model."""
+    status, (answer,) = await script.run(order())
+    assert (status, answer["status"], answer["creditsUsed"]) == (Exit.DONE, "completed", PRICE)
+    assert [Path(name).stat().st_size > 0 for name in answer["files"]] == [True]
+    assert "next" not in answer
+
+
+async def test_what_could_not_be_saved_is_said_beside_the_url(
+    settings: Settings, emulator: Emulator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, with the reason that a person can act on."""
+    (tmp_path / "no folder").write_bytes(b"")
+    chosen = replace(settings, output_dir=tmp_path / "no folder")
+    await orders.run(chosen, order(), Results(as_json=False), None, InMemory(emulator))
+    said = capsys.readouterr()
+    assert said.out.startswith("http://127.0.0.1:8000/media/")
+    assert said.err.splitlines() == [
+        "completed: a red cube (5 credits)",
+        f"not saved, or not whole: {tmp_path / 'no folder'} cannot be written.",
+    ]
+
+
+async def test_without_json_the_file_alone_is_on_stdout(
+    settings: Settings, emulator: Emulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that a shell can take it; where nothing is saved, it is the URL."""
+    said = []
+    for output in (settings.output_dir, None):
+        chosen = replace(settings, output_dir=output)
+        shown = Results(as_json=False, saves=output is not None)
+        await orders.run(chosen, order(), shown, None, InMemory(emulator))
+        said.append(capsys.readouterr())
+    assert [bool(each.err) for each in said] == [False, False]
+    assert Path(said[0].out.removesuffix("\n")).is_file()
+    assert said[1].out.startswith("http://127.0.0.1:8000/media/")
+
+
+async def test_a_key_names_one_generation_for_ever(script: Script) -> None:
+    """Called again it is that one; with other arguments it is refused, and says which key."""
+    first, again, other = [
+        await script.run(order(prompt, key="poster, süß\n")) for prompt in ("a", "a", "b")
+    ]
+    assert (first[0], again) == (Exit.DONE, first)
+    assert (other[0], script.charged) == (Exit.REFUSED, PRICE)
+    assert other[1][0]["error"]["message"].startswith("The key poster, süß\n names a generation")
+
+
+async def test_a_key_holds_on_a_machine_that_has_lost_its_ledger(
+    script: Script, tmp_path: Path
+) -> None:
+    """The token and the key make the same request id, and MeiGen knows that one."""
+    for folder in ("one", "another"):
+        status, (answer,) = await script.run(order(key="k"), data_dir=tmp_path / folder)
+        assert (status, answer["status"]) == (Exit.DONE, "completed")
+    assert script.charged == PRICE
+
+
+async def _id_of(settings: Settings, emulator: Emulator, key: str) -> str:
+    async with (
+        open_account(settings, InMemory(emulator)) as account,
+        run_service(settings, account) as service,
+    ):
+        return await request_id_of(settings, account.ledger, service, key)
+
+
+async def test_a_key_holds_when_the_token_is_renewed(
+    settings: Settings, emulator: Emulator, tmp_path: Path
+) -> None:
+    """The ledger keeps it; elsewhere two accounts may use the same key for their own."""
+    renewed = replace(settings, token=OTHER_TOKEN)
+    ids = [
+        await _id_of(settings, emulator, "k"),
+        await _id_of(renewed, emulator, "k"),
+        await _id_of(replace(renewed, data_dir=tmp_path / "elsewhere"), emulator, "k"),
+    ]
+    assert [ids[0] == ids[1], ids[0] == ids[2]] == [True, False]
+
+
+async def test_what_was_never_sent_does_not_use_a_key_up(
+    settings: Settings, emulator: Emulator
+) -> None:
+    """An order that goes on after hours makes what had grown too old to be sent."""
+    first = await _id_of(settings, emulator, "k")
+    ledger = open_ledger(settings)
+    job = await added(ledger, intent(request_id=first, next_look=None))
+    await changed(ledger, job, status="failed", error=EXPIRED, finished_at=job.created_at)
+    await ledger.close()
+    again = [await _id_of(settings, emulator, "k") for _ in range(2)]
+    assert [again[0] == again[1], again[0] == first] == [True, False]
+
+
+# --- how it ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "more", "end", "code"),
+    [
+        ("sandbox:fail", {}, Exit.REFUNDED, "provider_error"),
+        ("sandbox:refuse", {}, Exit.REFUNDED, "moderation"),
+        ("sandbox:no-credits", {}, Exit.REFUSED, "insufficient_credits"),
+        (" ", {}, Exit.REFUSED, "invalid_arguments"),
+        ("a", {"token": None}, Exit.REFUSED, "missing_token"),
+        ("a", {"max_per_generation": Decimal(4)}, Exit.OVER_CAP, "over_cap"),
+        ("a", {"max_per_day": Decimal(4)}, Exit.OVER_CAP, "over_cap"),
+    ],
+    ids=str,
+)
+async def test_each_end_has_its_exit_status(
+    prompt: str, more: Mapping[str, Any], end: Exit, code: str, script: Script
+) -> None:
+    """And its error, as in a chat."""
+    status, (answer,) = await script.run(order(prompt), **more)
+    assert (status, answer["error"]["code"]) == (end, code)
+
+
+async def test_a_lost_reply_that_nobody_can_look_up_ends_as_not_known(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says how it is settled; called again it is looked up, and never repeated."""
+    lost = answers(404, b"<html>")
+
+    async def broken(self: InMemory, request: Any) -> Any:
+        return await lost(request, self)
+
+    monkeypatch.setattr(InMemory, "handle_async_request", broken)
+    ends = [await script.run(order(key="k")) for _ in range(2)]
+    assert [(status, answer["status"]) for status, (answer,) in ends] == [(7, "unknown")] * 2
+    name = ends[0][1][0]["requestId"]
+    assert f"`meigen-mcp jobs {name} --settle charged`" in ends[0][1][0]["next"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "end"),
+    [
+        ({"status": "failed", "error": {"charged": "yes"}}, Exit.CHARGED),
+        ({"status": "failed", "error": {"charged": "unknown"}}, Exit.UNKNOWN),
+        ({"status": "refused", "error": {"charged": "unknown"}}, Exit.UNKNOWN),
+        ({"status": "processing"}, Exit.UNKNOWN),
+    ],
+    ids=str,
+)
+def test_what_is_rare_has_its_exit_status_too(answer: Mapping[str, Any], end: Exit) -> None:
+    """By what is known of the money."""
+    assert exit_of(answer) is end
+
+
+def test_of_several_ends_the_one_about_money_counts() -> None:
+    """Every end has its place among the others."""
+    assert sorted(BY_WEIGHT) == sorted(Exit)
+    assert BY_WEIGHT[-3:] == (Exit.REFUNDED, Exit.CHARGED, Exit.UNKNOWN)
+
+
+# --- the person's yes ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("yes_up_to", "person", "end", "asked"),
+    [
+        (None, None, Exit.NEEDS_YES, 0),
+        (Decimal(4), None, Exit.NEEDS_YES, 0),
+        (Decimal(5), None, Exit.DONE, 0),
+        (Decimal(5), True, Exit.DONE, 0),
+        (Decimal(4), True, Exit.DONE, 1),
+        (None, True, Exit.DONE, 1),
+        (None, False, Exit.NEEDS_YES, 1),
+    ],
+)
+async def test_what_needs_a_yes_gets_it_beforehand_or_in_a_terminal(
+    yes_up_to: Decimal | None, person: bool | None, end: Exit, asked: int, script: Script
+) -> None:
+    """Without a terminal nothing is asked, and nothing is sent."""
+    someone = None if person is None else Someone(agrees=person)
+    status, (answer,) = await script.run(
+        order(yes_up_to=yes_up_to), someone, confirm_above=Decimal(0)
+    )
+    assert (status, 0 if someone is None else len(someone.asked)) == (end, asked)
+    assert script.charged == (PRICE if end is Exit.DONE else 0)
+    if answer["status"] == "needs_approval":
+        assert answer["next"].startswith("Run it again with --yes-up-to 5, ")
+
+
+async def test_small_calls_that_have_added_up_need_a_yes_too(script: Script) -> None:
+    """And it is said that they are why."""
+    for _ in range(2):
+        status, (answer,) = await script.run(order(), confirm_above=Decimal(7))
+    assert (status, script.charged) == (Exit.NEEDS_YES, PRICE)
+    assert answer["next"].startswith("5 credits were spent or reserved in the last hour. Run it ")
+
+
+async def test_a_quote_is_shown_and_nothing_kept(script: Script) -> None:
+    """`--dry-run` needs no key and no yes; over a cap it ends as the call would."""
+    quoting = replace(order("a", "b", several=True), arguments={**MODEL, "dryRun": True})
+    status, found = await script.run(quoting)
+    assert (status, [answer["quote"]["credits"] for answer in found]) == (Exit.DONE, [5, 5])
+    status, found = await script.run(quoting, max_per_generation=Decimal(4))
+    assert (status, [answer["status"] for answer in found]) == (Exit.OVER_CAP, ["refused"] * 2)
+    assert (script.charged, script.emulator.posts) == (0, [])
+
+
+# --- several prompts ----------------------------------------------------------------------------
+
+
+async def test_several_prompts_have_one_quote_and_one_yes(script: Script) -> None:
+    """Two alike are two; how they end is told as they end."""
+    someone = Someone(agrees=True)
+    several = order("a", "b", "a", several=True, key="set")
+    status, found = await script.run(several, someone, confirm_above=Decimal(1))
+    assert (status, sorted(answer["prompt"] for answer in found)) == (Exit.DONE, ["a", "a", "b"])
+    assert someone.asked == ["Make 3 images for 15 credits? (3 x (5 credits per image = 5))"]
+    assert (script.charged, len({answer["generationId"] for answer in found})) == (15, 3)
+
+
+@pytest.mark.parametrize(
+    ("yes_up_to", "end", "charged"), [(14, Exit.NEEDS_YES, 0), (15, Exit.DONE, 15)]
+)
+async def test_a_yes_beforehand_is_to_all_together(
+    yes_up_to: int, end: Exit, charged: int, script: Script
+) -> None:
+    """Without it nothing is begun."""
+    several = order(*"abc", several=True, key="set", yes_up_to=Decimal(yes_up_to))
+    status, found = await script.run(several, confirm_above=Decimal(1))
+    assert (status, script.charged) == (end, charged)
+    assert found[0].get("quote", {}).get("credits") == (15 if end else PRICE)
+
+
+async def test_what_is_made_already_is_neither_quoted_nor_made_again(script: Script) -> None:
+    """After an end in the middle, and when the file has grown or was sorted."""
+    someone = Someone(agrees=True)
+    ends = [
+        await script.run(order(*lines, several=True, key="set"), someone, confirm_above=Decimal(1))
+        for lines in ("ab", "bca", "cab")
+    ]
+    assert [status for status, _ in ends] == [Exit.DONE] * 3
+    assert [question[:24] for question in someone.asked] == [
+        "Make 2 images for 10 cre", "Make 1 images for 5 cred"
+    ]  # fmt: skip
+    assert [script.charged, len(ends[2][1])] == [15, 3]
+
+
+async def test_one_wrong_prompt_holds_all_of_them_up(script: Script) -> None:
+    """Each is named by its place, and nothing is sent."""
+    several = order("a", "x" * 40_000, "sandbox", "y" * 40_000, several=True, key="set")
+    status, found = await script.run(several)
+    said = [answer["error"]["message"][:22] for answer in found]
+    assert (status, said) == (Exit.REFUSED, ["Prompt 2: 1 problem; n", "Prompt 4: 1 problem; n"])
+    assert script.charged == 0
+
+
+async def test_several_that_do_not_fit_under_the_cap_together_are_not_begun(
+    script: Script,
+) -> None:
+    """Half of a set is of no use."""
+    several = order(*"abc", several=True, key="set")
+    status, (answer,) = await script.run(several, max_per_day=Decimal(14))
+    assert (status, script.charged) == (Exit.OVER_CAP, 0)
+    assert answer["error"]["message"].startswith("It would cost 15 credits; 0 of MEIGEN_MAX_")
+
+
+async def test_bad_settings_spend_nothing(script: Script, tmp_path: Path) -> None:
+    """They are named, as in a chat."""
+    bad = make_settings(tmp_path, MEIGEN_MAX_CREDITS_PER_DAY="ten")
+    script.settings = bad
+    status, (answer,) = await script.run(order())
+    assert (status, answer["error"]["code"]) == (Exit.REFUSED, "bad_settings")
+    assert 'MEIGEN_MAX_CREDITS_PER_DAY: "ten" is not allowed' in answer["error"]["message"]

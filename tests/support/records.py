@@ -1,0 +1,65 @@
+"""Two records for tests: one with everything left out, one with everything set."""
+
+from decimal import Decimal
+
+from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.generation import Generation
+from meigen_mcp.reports import Balance, Credential, Draft, Fault, Unsaved
+
+EMPTY = Generation(
+    request_id="0f8fad5b-d9cb-469f-a165-70867728950e",
+    tool="generate_image",
+    media_type="image",
+    model_id="",
+    prompt="",
+    arguments={},
+    body="",
+    quote=Quote(None, "unknown", ""),
+    created_at=0.0,
+    expected_seconds=0.0,
+)
+FULL = Generation(
+    request_id="7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    account="https://www.meigen.ai 0123456789abcdef",
+    tool="generate_video",
+    media_type="video",
+    model_id="seedance-2-0",
+    prompt='a "red" fox\n\0 🦊 \u2028',
+    arguments={"prompt": "🦊", "duration": 5, "niji7Options": {"raw": True, "iw": 0.5}},
+    body='{"prompt": "🦊"}',
+    quote=Quote(Decimal("70.10"), "exact", "5 s at 14 credits/s"),
+    created_at=1_790_000_000.125,
+    expected_seconds=222.5,
+    reserved=Decimal("70.10"),
+    status="completed",
+    next_look=1_790_000_001.5,
+    generation_id="0c5c7fd0-a6a3-4450-a513-270e269e0d37",
+    twin=True,
+    posted_at=1_790_000_000.25,
+    accepted_at=1_790_000_000.5,
+    finished_at=1_790_000_200.75,
+    watched_until=1_790_000_040.0,
+    failures=1,
+    garbled=2,
+    unobserved=True,
+    parked=True,
+    answered=True,
+    abandoned=True,
+    adopted=True,
+    aspect_ratio="16:9",
+    credits_used=Decimal("70.1"),
+    credits_status="charged",
+    balance=Balance(Decimal(0), Decimal("929.9"), unlimited=False),
+    media_urls=("https://a.example/1.mp4", "https://a.example/2.mp4"),
+    files=(None, "/home/a/Pictures/MeiGen/2.mp4"),
+    fetch_failures=3,
+    error=Fault("x", "It is “broken”.", "refunded", retryable=True, next="Ask.", detail="y"),
+    draft=Draft(Decimal("208.5"), 1_790_600_000.5, {"draftGenerationId": "0c5c7fd0"}),
+    preview="/home/a/previews/1.webp",
+    unsaved=(Unsaved(0, "The disk is full."),),
+    unshown="Nothing could be drawn.",
+    credentials=(Credential(1, "Valid, signed by Ada"),),
+    made_from=("meigen://generations/1/media/0",),
+    owner="0123456789abcdef",
+    version=7,
+)
