@@ -724,8 +724,8 @@ async def test_so_many_previews_are_drawn_at_once_and_no_more(
     """Each process holds a file that the others must not find."""
     busy = tmp_path / "busy"
     code = (
-        f"import os; p = {str(busy)!r}; os.mkdir(p); import PIL.Image; os.rmdir(p);"
-        f" print({COUNTED!r} + 'GIF89a', end='')"
+        f"import os, sys; sys.stdin.readline(); p = {str(busy)!r}; os.mkdir(p);"
+        f" import PIL.Image; os.rmdir(p); print({COUNTED!r} + 'GIF89a', end='')"
     )
     monkeypatch.setattr(processes, "AT_ONCE", 1)
     monkeypatch.setattr(processes, "_RUNNER", (sys.executable, "-c", code))

@@ -140,7 +140,9 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Hold every preview back until this file is there."""
     path = tmp_path / "gate"
     wait = f"while not os.path.exists({str(path)!r}): time.sleep(0.01)"
-    code = f"import os, time\n{wait}\nprint({COUNTED!r} + 'GIF89a', end='')"
+    code = (
+        f"import os, sys, time\nsys.stdin.readline()\n{wait}\nprint({COUNTED!r} + 'GIF89a', end='')"
+    )
     monkeypatch.setattr(processes, "_RUNNER", (sys.executable, "-c", code))
     return path
 
