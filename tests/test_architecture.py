@@ -1,6 +1,7 @@
 """The shape of the code: who may import whom, and who alone may do what."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,12 @@ def _room(path: Path) -> str:
     return _name(path).split(".")[0]
 
 
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def _imports(path: Path) -> set[str]:
     """Return the dotted names that a module imports, wherever in it."""
     names: set[str] = set()

@@ -294,14 +294,14 @@ class _Outcome:
             self.problems.append(f"charged {spent}, in the ledger {held}")
 
 
-async def run(repetitions: int, lanes: int, seed: int, *, alternate: bool = False) -> Part:
+async def run(repetitions: int, lanes: int, seed: int, *, share: int = 1) -> Part:
     """Kill servers at every point, so many times.
 
     Args:
         repetitions: of each point.
         lanes: for each kind of API.
         seed: of all chance.
-        alternate: a repetition meets a point with one kind of API only.
+        share: a repetition meets with each kind of API only each of so many points, other ones.
     """
     part = Part("Killed servers (real processes, SIGKILL)")
     outcomes = {era: _Outcome() for era in ERAS}
@@ -311,7 +311,7 @@ async def run(repetitions: int, lanes: int, seed: int, *, alternate: bool = Fals
                 (kill, n)
                 for n in range(repetitions)
                 for number, kill in enumerate(KILLS)
-                if not alternate or (number + n + turn) % 2 == 0
+                if (number + n + turn) % share == 0
             ]
             dice(seed, era).shuffle(strikes)
             for lane in range(lanes):

@@ -20,6 +20,7 @@ class Size:
 
     repetitions: int = 20
     lanes: int = 2
+    share_of_points: int = 1
     alternate: bool = False
     processes: int = 8
     jobs: int = 200
@@ -39,25 +40,26 @@ class Size:
 SHORT = Size(
     repetitions=1,
     lanes=1,
+    share_of_points=4,
     alternate=True,
     processes=3,
-    jobs=16,
-    crowd_seconds=6.0,
+    jobs=12,
+    crowd_seconds=4.0,
     replicas=2,
     calls=24,
     team_seconds=9.0,
     races=1,
-    scripts=4,
+    scripts=3,
     soak_seconds=6.0,
     load=strangers.Load(strangers=150, sessions=30, clients=3, calls=2, descriptors=192),
-    share_of_days=6,
+    share_of_days=8,
 )
 # The longest first, so that the short ones fill up the end.
 PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "soak": lambda size: soak.run(size.soak_seconds, size.seed),
     "replicas": lambda size: replicas.run(size.replicas, size.calls, size.team_seconds, size.seed),
     "kills": lambda size: kills.run(
-        size.repetitions, size.lanes, size.seed, alternate=size.alternate
+        size.repetitions, size.lanes, size.seed, share=size.share_of_points
     ),
     "days": lambda size: days.run(
         size.repetitions, size.days_at_once, size.seed, size.share_of_days
