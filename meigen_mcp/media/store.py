@@ -3,7 +3,6 @@
 What a file is is told by its content, not by its name, and so is whether it is whole.
 """
 
-import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -316,13 +315,12 @@ class Media:
 
     def sweep(self) -> None:
         """Remove what killed processes left behind, and previews of long ago; blocks."""
-        now = time.time()
         for folder in (self.folder, self._previews):
             if folder is not None:
-                whole_files.remove(folder, whole_files.PARTIAL, now - PARTIAL_SECONDS)
+                whole_files.remove(folder, whole_files.PARTIAL, PARTIAL_SECONDS)
         if self._previews is not None:
             for pattern in ("*.webp", "*.jpg"):
-                whole_files.remove(self._previews, pattern, now - PREVIEW_SECONDS)
+                whole_files.remove(self._previews, pattern, PREVIEW_SECONDS)
 
 
 # --- names and files ----------------------------------------------------------------------------

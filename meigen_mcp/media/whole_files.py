@@ -200,9 +200,17 @@ def _unchanged(path: Path, at: float, before: float) -> bool:
     return False
 
 
-def remove(folder: Path, pattern: str, before: float) -> None:
-    """Remove the files of a pattern that were last written before a time."""
-    for path in folder.glob(pattern):
-        with suppress(OSError):  # gone already, or not ours
-            if path.lstat().st_mtime < before:
-                path.unlink()
+def remove(folder: Path, pattern: str, after: float) -> None:
+    """Remove the files of a pattern that were last written so many seconds ago.
+
+    By the clock of the file system: that of this computer may be set, or another one's.
+    """
+    found = list(folder.glob(pattern))
+    with suppress(OSError):
+        if found:
+            with new(folder) as fresh:
+                before = fresh.lstat().st_mtime - after
+            for path in found:
+                with suppress(OSError):  # gone already, or not ours
+                    if path.lstat().st_mtime < before:
+                        path.unlink()

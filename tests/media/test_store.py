@@ -850,9 +850,10 @@ async def test_the_length_of_a_saved_clip_is_in_its_header(tmp_path: Path) -> No
 
 
 def test_a_sweep_removes_what_killed_processes_left_and_old_previews(
-    tmp_path: Path, small: Path
+    tmp_path: Path, small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing of the person's, and nothing that may be under way."""
+    """Nothing of the person's, and nothing that may be under way; a clock may be set meanwhile."""
+    monkeypatch.setattr(time, "time", lambda: 4e9)
     folder = tmp_path / "media"
     ages = {
         folder / ".meigen-dead.part": 3700,
@@ -871,7 +872,7 @@ def test_a_sweep_removes_what_killed_processes_left_and_old_previews(
     for path, age in ages.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-        os.utime(path, (time.time() - age,) * 2)
+        os.utime(path, (path.stat().st_mtime - age,) * 2)
     (small / ".meigen-folder.part").mkdir()
     os.utime(small / ".meigen-folder.part", (0, 0))
     medium.sweep()
