@@ -414,6 +414,19 @@ async def test_the_log_of_accesses_has_no_secret(tmp_path: Path) -> None:
     assert (status, SECRET in served.said) == (0, False)
 
 
+async def test_an_operator_is_told_that_nothing_can_be_made(tmp_path: Path) -> None:
+    """Before anybody calls it; on the sandbox, that it is one."""
+    async with process(tmp_path, "http://127.0.0.1:9", MEIGEN_API_TOKEN="") as served:
+        async with served.client() as client:
+            await client.get(http.HEALTH)
+        served.process.send_signal(signal.SIGTERM)
+        _, complaints = await served.ended()
+    assert [line.partition(": ")[2] for line in complaints] == [
+        "it quotes and makes nothing: MEIGEN_API_TOKEN_FILE is not set, nor a token"
+    ]
+    assert "the sandbox" not in served.said
+
+
 async def test_an_operator_reads_names_tools_and_credits(tmp_path: Path) -> None:
     """Which names it answers to; then a line a call, with what is new in credits."""
     async with (
@@ -576,3 +589,4 @@ async def test_the_sandbox_serves_over_http_too(tmp_path: Path) -> None:
         ended = await served.ended()
     assert (made.structured_content or {})["status"] == "completed"
     assert ended == (0, [])
+    assert "this is the sandbox: nothing here is real" in served.said
