@@ -140,7 +140,9 @@ def test_a_library_has_one_home() -> None:
         "sqlite3": {"ledger"},
         "psycopg": {"ledger"},
         "psycopg_pool": {"ledger"},
-        "httpx": {"api", "app", "commands"},  # the others hand a transport through
+        # The last two hand a transport through, and the transports ask who signs people in.
+        "httpx": {"api", "transports", "app", "commands"},
+        "jwt": {"transports"},
         "mcp": {"server", "transports", "commands"},
         "uvicorn": {"transports", "sandbox"},
         "fcntl": set[str](),

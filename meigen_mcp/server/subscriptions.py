@@ -7,6 +7,8 @@ reading slows nobody: each has its own sender and a backlog that only remembers 
 
 import json
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
@@ -15,8 +17,10 @@ from urllib.parse import unquote
 import anyio
 import mcp_types as t
 from anyio.abc import TaskGroup
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
+    SUBSCRIPTION_ID_META_KEY,
     InMemorySubscriptionBus,
     ListenHandler,
     PromptsListChanged,
@@ -226,9 +230,20 @@ class _Listen(ListenHandler):
         uris = list(params.notifications.resource_subscriptions or ())
         self._subscriptions.subscribe_to(uris)
         try:
-            return await super().__call__(ctx, params)
+            with anyio.move_on_after(_valid_for()):
+                return await super().__call__(ctx, params)
+            # Whoever may no longer ask is told no more, and that this was the last word.
+            return t.SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
         finally:
             self._subscriptions.unsubscribe_from(uris)
+
+
+def _valid_for() -> float:
+    """Return for how many seconds more the token of the request under way is good."""
+    token = get_access_token()
+    if token is None or token.expires_at is None:
+        return math.inf
+    return max(0.0, token.expires_at - time.time())
 
 
 class _Peer:

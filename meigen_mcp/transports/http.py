@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import anyio
@@ -43,6 +44,9 @@ from meigen_mcp.transports.connections import (
 )
 from meigen_mcp.transports.sessions import Sessions
 from meigen_mcp.variables import LEAST_KEY
+
+if TYPE_CHECKING:
+    from meigen_mcp.transports.sign_in import Door
 
 log = logging.getLogger("meigen_mcp.http")
 log.setLevel(logging.INFO)  # whoever runs a server wants its address and its accesses
@@ -91,7 +95,9 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                 origin = f"{origin_of(host)}:{listener.getsockname()[1]}"
                 log.info("serving MCP on %s%s", origin, PATH)
                 log.info("it answers to %s; --allowed-host adds a name", ", ".join(access.spoken))
-                if access.token is not None:
+                if access.sign_in is not None:
+                    log.info("people sign in by %s", access.sign_in.issuer)
+                elif access.token is not None:
                     log.info(
                         "clients need the token in %s", access.token_file or "MEIGEN_HTTP_TOKEN"
                     )
@@ -148,7 +154,14 @@ async def start_serving(
     """
     shared = app.service.settings.database_url is not None
     sessions = Sessions(app.server, stateless=shared)
-    front = Front(sessions.asgi_app, access, lambda: app.service.ready, sessionless=shared)
+    door = None
+    if access.sign_in is not None:
+        from meigen_mcp.transports.sign_in import Door  # noqa: PLC0415  # few have people sign in
+
+        name = app.service.settings.http_token_name
+        door = Door(sessions.asgi_app, access.sign_in, access.token, name)
+        group.start_soon(door.keys.run)
+    front = Front(sessions.asgi_app, access, lambda: app.service.ready, door, sessionless=shared)
     server = PromptServer(front)
 
     async def run_sessions(*, task_status: TaskStatus[None]) -> None:
@@ -179,6 +192,7 @@ class Front:
         inner: what serves MCP.
         access: who is let in.
         ready: says whether a call can be answered now.
+        door: what stands before `inner` where people sign in.
         sessionless: a 2025 client has no session, and so no stream of its own either.
 
     Attributes:
@@ -191,10 +205,12 @@ class Front:
         inner: ASGIApp,
         access: Access,
         ready: Callable[[], bool] = lambda: True,
+        door: "Door | None" = None,
         *,
         sessionless: bool = False,
     ) -> None:
-        self._inner = inner
+        self._inner = door or inner
+        self._door = door
         self._access = access
         self._ready = ready
         self._sessionless = sessionless
@@ -262,6 +278,9 @@ class Front:
             send = _readable_by(headers["origin"], send)
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await _allow_page(headers)(scope, receive, send)
+            return ""
+        if self._door is not None and scope["path"] == self._door.metadata_path:
+            await self._door.metadata(scope, receive, send)
             return ""
         try:
             # Set for each: a request that was sent behind another begins in what that one left.
