@@ -1,6 +1,7 @@
 """The ledger as the rest of the program sees it; what it stands on is an engine's business."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from meigen_mcp.ledger.accounts import Accounts
@@ -12,6 +13,17 @@ from meigen_mcp.ledger.records import Records
 from meigen_mcp.ledger.uploads import LiveLists, Uploads
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one person, or everybody together, sees of a ledger."""
+
+    accounts: Accounts
+    records: Records
+    calls: Calls
+    offers: Offers
+    changes: Changes
+
+
 class Ledger(Protocol):
     """Every intent of one account and everything learnt of it, shared by all its processes.
 
@@ -20,6 +32,10 @@ class Ledger(Protocol):
     It opens itself when it is first asked, so that a server with a broken data folder still starts
     and says what is wrong. Nothing that it does holds the event loop up.
     """
+
+    def of(self, person: str | None) -> Share:
+        """Return what is a person's; empty: of those who need no sign-in; None: of everybody."""
+        ...
 
     @property
     def accounts(self) -> Accounts:

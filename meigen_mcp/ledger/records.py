@@ -63,6 +63,10 @@ class Records(Protocol):
         """Return the record with this `generationId` or `requestId`."""
         ...
 
+    async def again(self, job: Generation) -> Generation | None:
+        """Return a record that was read before as it is now."""
+        ...
+
     async def newest(self, limit: int, before: int | None = None) -> list[tuple[int, Generation]]:
         """Return records, newest first, each with its place; `before` is the last place seen."""
         ...

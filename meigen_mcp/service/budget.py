@@ -11,7 +11,7 @@ from meigen_mcp.catalogue.models import Model
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Opening, Terms
-from meigen_mcp.ledger.offers import Offers
+from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.spending import HOUR, hold_to_cap
 from meigen_mcp.service.consent import Consent
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
@@ -58,14 +58,14 @@ class Budget:
     def __init__(
         self,
         settings: Settings,
-        offers: Offers,
+        ledger: Ledger,
         catalogue: CurrentCatalogue,
         clocks: Clocks,
     ) -> None:
         self.settings = settings
         self.catalogue = catalogue
         self.clocks = clocks
-        self._consent = Consent(settings, offers, clocks)
+        self._consent = Consent(settings, ledger, clocks)
 
     async def decide(
         self,

@@ -35,6 +35,8 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meigen_mcp.api.transport import SystemTransport
+from meigen_mcp.ledger.asking import acting_for
+from meigen_mcp.people import person_id
 from meigen_mcp.settings import SignIn, network_variables
 from meigen_mcp.system import Signal
 
@@ -303,7 +305,9 @@ class Door:
             **({"scopes_supported": list(sign_in.scopes)} if sign_in.scopes else {}),
             "bearer_methods_supported": ["header"],
         }
-        scoped = RequireAuthMiddleware(_until_expiry(inner), list(sign_in.scopes), metadata)
+        scoped = RequireAuthMiddleware(
+            _until_expiry(_acting(inner)), list(sign_in.scopes), metadata
+        )
         self._app = AuthenticationMiddleware(
             AuthContextMiddleware(scoped), BearerAuthBackend(verifier), on_error=_away
         )
@@ -325,6 +329,18 @@ def _away(_: HTTPConnection, __: AuthenticationError) -> Response:
         HTTPStatus.SERVICE_UNAVAILABLE,
         {"retry-after": str(math.ceil(PAUSE))},
     )
+
+
+def _acting(app: ASGIApp) -> ASGIApp:
+    """Ask the ledger for whoever signed in, and for nobody else."""
+
+    async def asked(scope: Scope, receive: Receive, send: Send) -> None:
+        token = scope["user"].access_token
+        # Set for each: a request that was sent behind another begins in what that one left.
+        with acting_for(person_id(token.claims["iss"], token.subject)):
+            await app(scope, receive, send)
+
+    return asked
 
 
 def _until_expiry(app: ASGIApp) -> ASGIApp:

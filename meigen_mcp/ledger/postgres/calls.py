@@ -54,7 +54,8 @@ class PostgresCalls:
     async def _opening(self, db: Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(await get_note(db, APPROVED.format(account)) or 0)
-        this_hour = await spent(db, now - HOUR)
+        person = self._accounts.person
+        this_hour = await spent(db, now - HOUR, person)
         recent = approved_at > now - HOUR
         durations = await rows.every(
             db,
@@ -65,11 +66,11 @@ class PostgresCalls:
         )
         return Opening(
             usual_seconds=usual(row["seconds"] for row in durations),
-            balance=await last_balance(db, await self._accounts.listed_own(db)),
+            balance=await last_balance(db, await self._accounts.listed_paid(db)),
             spent_today=await spent(db, now - DAY),
             spent_this_hour=this_hour,
             approved_at=approved_at,
-            spent_since_yes=await spent(db, approved_at) if recent else this_hour,
+            spent_since_yes=await spent(db, approved_at, person) if recent else this_hour,
         )
 
     async def open_call(self, draft: Generation, named: str | None) -> Opening:

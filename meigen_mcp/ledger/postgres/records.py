@@ -16,6 +16,8 @@ from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
 
+_OF_PERSON = " AND strpos(account, '#') > 0 AND split_part(account, '#', 2) = %s"
+
 
 class PostgresRecords:
     """The records that may be shown; see `Records`."""
@@ -57,13 +59,15 @@ class PostgresRecords:
 
         async def query(db: Connection) -> Overview:
             jobs = [job for _, job in await self._newest(db, limit, None)]
+            person = self._accounts.person
             held = await rows.one(
                 db,
-                "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"
-                " WHERE created_at > %s AND credits_used IS NULL",
-                (now - MONTH,),
+                "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"  # noqa: S608  # ours
+                f" WHERE created_at > %s AND credits_used IS NULL{_OF_PERSON if person else ''}",
+                (now - MONTH, *([person] if person else [])),
             )
-            today, month = await spent(db, now - DAY), await spent(db, now - MONTH)
+            today = await spent(db, now - DAY, person)
+            month = await spent(db, now - MONTH, person)
             return Overview(jobs, today, month, Decimal(held) / 1000)
 
         return await self._database.read(query)
@@ -154,7 +158,7 @@ class PostgresRecords:
         """Return the account's credits as the API last told them, and when."""
 
         async def query(db: Connection) -> tuple[Balance, float] | None:
-            return await last_balance(db, await self._accounts.listed_own(db))
+            return await last_balance(db, await self._accounts.listed_paid(db))
 
         return await self._database.read(query)
 
@@ -241,6 +245,7 @@ async def last_balance(db: Connection, own: list[str]) -> tuple[Balance, float] 
     return job.balance, job.accepted_at
 
 
-async def spent(db: Connection, since: float) -> Decimal:
-    """Return the credits spent or reserved after a time, over all accounts."""
-    return Decimal(await rows.one(db, "SELECT meigen.spent(%s)", (since,))) / 1000
+async def spent(db: Connection, since: float, person: str | None = None) -> Decimal:
+    """Return the credits spent or reserved after a time: by a person, or over all accounts."""
+    found = await rows.one(db, "SELECT meigen.spent_by(%s, %s)", (person or "", since))
+    return Decimal(found) / 1000

@@ -53,14 +53,16 @@ class SqliteCalls:
     def _opening(self, db: sqlite3.Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(notes.get(db, notes.APPROVED.format(account)) or 0)
-        this_hour = spent(db, now - HOUR)
+        person = self._accounts.person
+        this_hour = spent(db, now - HOUR, person)
+        recent = approved_at > now - HOUR
         return Opening(
             usual_seconds=_usual_seconds(db, draft.model_id),
-            balance=last_balance(db, self._accounts.listed_own(db)),
+            balance=last_balance(db, self._accounts.listed_paid(db)),
             spent_today=spent(db, now - DAY),
             spent_this_hour=this_hour,
             approved_at=approved_at,
-            spent_since_yes=spent(db, approved_at) if approved_at > now - HOUR else this_hour,
+            spent_since_yes=spent(db, approved_at, person) if recent else this_hour,
         )
 
     async def open_call(self, draft: Generation, named: str | None) -> Opening:
@@ -124,7 +126,7 @@ class SqliteCalls:
                 return known, False
             self._database.must_be_in_place()
             if terms.ask_above is not None:
-                recent = spent(db, terms.counted_from)
+                recent = spent(db, terms.counted_from, self._accounts.person)
                 if recent + terms.price > terms.ask_above:
                     return AskFirst(recent), False
             use_offer(db, account, job, needed=terms.by_offer)
