@@ -22,6 +22,7 @@ from meigen_mcp.errors import BadSettings
 from meigen_mcp.ledger.asking import OfWhoeverAsks
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
+from meigen_mcp.ledger.team import Team
 from meigen_mcp.media.store import Media
 from meigen_mcp.poller import retention
 from meigen_mcp.poller.poller import Poller
@@ -55,6 +56,7 @@ class App:
     server: MeigenServer
     service: Service
     subscriptions: Subscriptions
+    team: Team
 
     def close(self) -> None:
         """Let waiting calls answer and streams end; the transport knows when that has left."""
@@ -235,7 +237,7 @@ async def run_app(
         subscriptions = Subscriptions(service, tools)
         group.start_soon(subscriptions.run)
         server = build(service, account.media, subscriptions, tools)
-        yield App(server, service, subscriptions)
+        yield App(server, service, subscriptions, account.ledger.team)
         group.cancel_scope.cancel()
 
 

@@ -11,6 +11,7 @@ from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import Offers
 from meigen_mcp.ledger.queue import Queue
 from meigen_mcp.ledger.records import Records
+from meigen_mcp.ledger.team import Team
 from meigen_mcp.ledger.uploads import LiveLists, Uploads
 
 acting: ContextVar[str | None] = ContextVar("acting", default="")
@@ -72,6 +73,11 @@ class OfWhoeverAsks:
     def queue(self) -> Queue:
         """What the poller has to do, whose it is."""
         return self._whole.queue
+
+    @property
+    def team(self) -> Team:
+        """The people who sign in."""
+        return self._whole.team
 
     @property
     def live_lists(self) -> LiveLists:

@@ -10,6 +10,7 @@ from meigen_mcp.ledger.changes import Changes
 from meigen_mcp.ledger.offers import Offers
 from meigen_mcp.ledger.queue import Queue
 from meigen_mcp.ledger.records import Records
+from meigen_mcp.ledger.team import Team
 from meigen_mcp.ledger.uploads import LiveLists, Uploads
 
 
@@ -70,6 +71,11 @@ class Ledger(Protocol):
     @property
     def uploads(self) -> Uploads:
         """The public copies of local files."""
+        ...
+
+    @property
+    def team(self) -> Team:
+        """The people who sign in."""
         ...
 
     @property

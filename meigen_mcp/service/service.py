@@ -105,6 +105,7 @@ class Service:
             anew=anew,
             others=others,
             sandbox=self.settings.sandbox is not None,
+            allowances=found.allowances,
         )
 
     @property

@@ -158,8 +158,12 @@ async def start_serving(
     if access.sign_in is not None:
         from meigen_mcp.transports.sign_in import Door  # noqa: PLC0415  # few have people sign in
 
-        name = app.service.settings.http_token_name
-        door = Door(sessions.asgi_app, access.sign_in, access.token, name)
+        scripts = app.service.settings.http_token_name
+        door = Door(
+            *(sessions.asgi_app, access.sign_in, app.team),
+            static=access.token,
+            static_name=scripts,
+        )
         group.start_soon(door.keys.run)
     front = Front(sessions.asgi_app, access, lambda: app.service.ready, door, sessionless=shared)
     server = PromptServer(front)

@@ -35,7 +35,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from meigen_mcp.api.transport import SystemTransport
+from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger.asking import acting_for
+from meigen_mcp.ledger.team import Member, Team
 from meigen_mcp.people import person_id
 from meigen_mcp.settings import SignIn, network_variables
 from meigen_mcp.system import Signal
@@ -54,6 +56,8 @@ PAUSE = 5.0
 KEYS_EVERY = 3600.0
 FETCHED_WITHIN = 5.0
 LONGEST_TOKEN = 16_000
+MET_WITHIN = 1.0
+"""Seconds that a person's first request waits until it is noted who they are."""
 _LARGEST_ANSWER = 2**20
 _CLIENT_CLAIMS = ("client_id", "azp", "cid", "appid")
 _REQUIRED = ["exp", "iat", "iss", "sub", "aud"]
@@ -278,6 +282,7 @@ class Door:
     Args:
         inner: what serves MCP.
         sign_in: what a token must be.
+        team: is told who comes.
         static: a token that is no provider's; None: there is none.
         static_name: the person that it is.
         transport: what carries requests to the issuer; by default the network.
@@ -291,6 +296,8 @@ class Door:
         self,
         inner: ASGIApp,
         sign_in: SignIn,
+        team: Team,
+        *,
         static: str | None = None,
         static_name: str = "",
         transport: httpx.AsyncBaseTransport | None = None,
@@ -306,7 +313,7 @@ class Door:
             "bearer_methods_supported": ["header"],
         }
         scoped = RequireAuthMiddleware(
-            _until_expiry(_acting(inner)), list(sign_in.scopes), metadata
+            _until_expiry(_acting(inner, team)), list(sign_in.scopes), metadata
         )
         self._app = AuthenticationMiddleware(
             AuthContextMiddleware(scoped), BearerAuthBackend(verifier), on_error=_away
@@ -331,13 +338,24 @@ def _away(_: HTTPConnection, __: AuthenticationError) -> Response:
     )
 
 
-def _acting(app: ASGIApp) -> ASGIApp:
+def _acting(app: ASGIApp, team: Team) -> ASGIApp:
     """Ask the ledger for whoever signed in, and for nobody else."""
+    met: set[str] = set()
+
+    async def meet(member: Member) -> None:
+        """Note who came first; that no note can be made keeps nobody out."""
+        with contextlib.suppress(LedgerUnavailable), anyio.move_on_after(MET_WITHIN):
+            await team.meet(member)
+            met.add(member.id)
 
     async def asked(scope: Scope, receive: Receive, send: Send) -> None:
         token = scope["user"].access_token
+        issuer, subject, name = token.claims["iss"], token.subject, token.claims["name"]
+        person = person_id(issuer, subject)
+        if person not in met:
+            await meet(Member(person, issuer, subject, name, time.time()))
         # Set for each: a request that was sent behind another begins in what that one left.
-        with acting_for(person_id(token.claims["iss"], token.subject)):
+        with acting_for(person):
             await app(scope, receive, send)
 
     return asked

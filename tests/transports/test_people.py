@@ -20,6 +20,8 @@ from support.issuer import RESOURCE, Issuer, serving
 from support.over_http import connected, inside
 from support.task_client import DeclaresTasks, begin, get_task, result_of
 
+from meigen_mcp.commands import team
+from meigen_mcp.errors import NotFound
 from meigen_mcp.people import person_id, wire_key
 from meigen_mcp.poller.room import MOST
 from meigen_mcp.sandbox.emulator import Emulator
@@ -65,8 +67,8 @@ async def two_people(
         async with inside(settings, emulator) as (origin, _):
             url = f"{origin}{http.PATH}"
             async with (
-                connected(url, mode, issuer.token(sub="ann")) as ann,
-                connected(url, mode, issuer.token(sub="bob")) as bob,
+                connected(url, mode, issuer.token(sub="ann", name="Ann")) as ann,
+                connected(url, mode, issuer.token(sub="bob", name="=Bob")) as bob,
             ):
                 yield Person(ann, issuer, "ann"), Person(bob, issuer, "bob")
 
@@ -285,3 +287,69 @@ async def test_who_asks_for_more_than_is_done_at_once_gets_all(
     async with two_people(tmp_path, emulator, "auto") as (ann, _):
         for _ in range(MOST["post"] + 1):
             assert (await ann.call("generate_image", prompt="a fox"))["status"] == "completed"
+
+
+async def test_what_one_may_spend_is_held_and_told(tmp_path: Path, emulator: Emulator) -> None:
+    """By each call, and in what is left; nobody is told what the others spent."""
+    settings = make_settings(tmp_path)
+    async with two_people(tmp_path, emulator, "auto") as (ann, bob):
+        await team.cap(settings, "each", "12", None)
+        await team.cap(settings, "team", None, "20")
+        assert (await ann.call("check_status"))["budget"] == {"dayLeft": 12, "monthLeft": 20}
+        image = {"prompt": "a fox", "modelId": "nanobanana-2"}
+        for left in (7, 2):
+            assert (await ann.call("generate_image", **image))["status"] == "completed"
+            budget = (await ann.call("check_status"))["budget"]
+            assert budget == {"dayLeft": left, "monthLeft": left + 8}
+        for more in ({}, {"dryRun": True}):
+            refused = await ann.call("generate_image", **image, **more)
+            assert "of your cap of 12 credits in 24 hours, 10 are spent" in str(refused)
+        assert (await bob.call("check_status"))["budget"] == {"dayLeft": 12, "monthLeft": 10}
+        told = await bob.client.call_tool("check_status", {})
+        words = "you may still spend 12 today and 10 in these 30 days"
+        assert words in str(told.content)
+        assert len(jobs_of(emulator)) == 2
+
+
+async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulator) -> None:
+    """With what they spent and may spend; a cell that begins a formula is a text."""
+    settings = make_settings(tmp_path)
+    async with two_people(tmp_path, emulator, "auto") as (ann, bob):
+        await ann.call("generate_image", prompt="a secret fox", modelId="nanobanana-2")
+        await bob.call("generate_image", prompt="a hare", modelId="nanobanana-2")
+        ids = [person_id(ann.issuer.url, who) for who in ("ann", "bob")]
+        assert await team.cap(settings, "Ann", "50", "none") == (
+            "Ann: at most 50 a day. It holds from the next call on."
+        )
+        rows = [row.split(",") for row in (await team.listed(settings, as_csv=True)).splitlines()]
+        assert rows[0] == list(team.COLUMNS)
+        issuer = ann.issuer.url
+        told = [[*row[:4], *row[5:]] for row in rows[1:]]
+        assert told == [
+            [ids[0], "Ann", issuer, "ann", "1", "5", "50", "5", ""],
+            [ids[1], "'=Bob", issuer, "bob", "1", "5", "", "5", ""],
+        ]
+        text = await team.listed(settings, as_csv=False)
+        assert f"{ids[0][:8]} Ann (ann of {issuer}, since " in text
+        assert "1 made, spent or reserved 5 today, 5 in 30 days; at most 50 a day" in text
+        assert text.endswith(
+            "each: no caps set, unless a person has other caps\n"
+            "team: spent or reserved 10 today, 10 in 30 days; no caps set"
+        )
+        said = await team.forget(settings, ids[0][:8])
+        assert said.startswith("Forgotten: prompt, arguments, references and preview of 1 ")
+        assert said.endswith(f"Who {ids[0][:8]} was is forgotten too.")
+        assert "Ann" not in await team.listed(settings, as_csv=False)
+        mine = await ann.call("check_status")
+        assert mine["generations"][0].get("prompt", "") == ""
+        assert mine["spentToday"] == 5
+        assert (await bob.call("check_status"))["generations"][0]["prompt"] == "a hare"
+        with pytest.raises(NotFound, match="Nobody goes by Ann"):
+            await team.forget(settings, "Ann")
+
+
+@pytest.mark.parametrize("typed", ["-1", "many", "NaN", "1e99"])
+async def test_a_cap_that_is_none_changes_nothing(typed: str, tmp_path: Path) -> None:
+    """It is named, with what to type."""
+    with pytest.raises(team.NoCap, match=f"--day {typed} is no number of credits: give 0 or more"):
+        await team.cap(make_settings(tmp_path), "each", typed, None)

@@ -23,6 +23,7 @@ from meigen_mcp.ledger.postgres.queue import PostgresQueue
 from meigen_mcp.ledger.postgres.records import PostgresRecords
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import PostgresLiveLists, PostgresUploads
+from meigen_mcp.ledger.postgres.team import PostgresTeam
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class PostgresLedger:
         self.queue = PostgresQueue(database, accounts, self.records, rate_limit)
         self.changes = PostgresChanges(database, accounts, self.records, self.queue, followers)
         self.uploads = PostgresUploads(database, gateway)
+        self.team = PostgresTeam(database)
         self.live_lists = PostgresLiveLists(database, origin)
         self.clock = database.lease.clock
 

@@ -12,6 +12,7 @@ from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
+from meigen_mcp.ledger.postgres.team import allowances, spent
 from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
@@ -68,7 +69,8 @@ class PostgresRecords:
             )
             today = await spent(db, now - DAY, person)
             month = await spent(db, now - MONTH, person)
-            return Overview(jobs, today, month, Decimal(held) / 1000)
+            caps = await allowances(db, person, now)
+            return Overview(jobs, today, month, Decimal(held) / 1000, caps)
 
         return await self._database.read(query)
 
@@ -129,12 +131,16 @@ class PostgresRecords:
                 "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
                 " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
                 " AND (%s::text IS NULL OR (account = ANY(%s) AND request_id = %s))"
+                " AND (%s::text IS NULL OR strpos(account, '#') > 0"
+                " AND split_part(account, '#', 2) = %s)"
                 " ORDER BY id FOR UPDATE",
                 (
                     ended_before,
                     request_id,
                     await self._accounts.listed_shown(db),
                     request_id,
+                    self._accounts.person or None,
+                    self._accounts.person,
                 ),
             )
             if found:
@@ -243,9 +249,3 @@ async def last_balance(db: Connection, own: list[str]) -> tuple[Balance, float] 
     if job is None or job.balance is None or job.accepted_at is None:
         return None
     return job.balance, job.accepted_at
-
-
-async def spent(db: Connection, since: float, person: str | None = None) -> Decimal:
-    """Return the credits spent or reserved after a time: by a person, or over all accounts."""
-    found = await rows.one(db, "SELECT meigen.spent_by(%s, %s)", (person or "", since))
-    return Decimal(found) / 1000

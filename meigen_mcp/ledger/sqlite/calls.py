@@ -18,7 +18,9 @@ from meigen_mcp.ledger.sqlite.offers import find_offer, use_offer
 from meigen_mcp.ledger.sqlite.queue import SqliteQueue
 from meigen_mcp.ledger.sqlite.records import last_balance
 from meigen_mcp.ledger.sqlite.spending import spent
+from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.ledger.team import hold
 
 _ALIKE = f"account {LISTED} AND fingerprint = ? AND (abandoned = 1 OR parked = 1)"
 _LEFT = (
@@ -63,6 +65,7 @@ class SqliteCalls:
             spent_this_hour=this_hour,
             approved_at=approved_at,
             spent_since_yes=spent(db, approved_at, person) if recent else this_hour,
+            allowances=allowances(db, person, now),
         )
 
     async def open_call(self, draft: Generation, named: str | None) -> Opening:
@@ -132,6 +135,7 @@ class SqliteCalls:
             use_offer(db, account, job, needed=terms.by_offer)
             if terms.cap_per_day is not None:
                 hold_to_cap(job.reserved, terms.cap_per_day, spent(db, now - DAY))
+            hold(job.reserved, allowances(db, self._accounts.person, now))
             if terms.approved:
                 notes.put(db, notes.APPROVED.format(account), now)
             owned = replace(

@@ -20,6 +20,7 @@ from meigen_mcp.ledger.sqlite.offers import SqliteOffers
 from meigen_mcp.ledger.sqlite.queue import SqliteQueue
 from meigen_mcp.ledger.sqlite.records import SqliteRecords
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase, rescued
+from meigen_mcp.ledger.sqlite.team import SqliteTeam
 from meigen_mcp.ledger.sqlite.uploads import SqliteUploads
 from meigen_mcp.ledger.sqlite.worker import Worker
 
@@ -66,6 +67,7 @@ class SqliteLedger:
         self.queue = SqliteQueue(database, accounts, worker, self.records, rate_limit)
         self.changes = SqliteChanges(accounts, worker, self.records, self.queue, followers)
         self.uploads = SqliteUploads(worker, gateway)
+        self.team = SqliteTeam(worker)
         self.live_lists = SqliteLiveLists(worker, origin)
 
         def share(person: str | None) -> Share:

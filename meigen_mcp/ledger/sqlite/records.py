@@ -13,6 +13,7 @@ from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
 from meigen_mcp.ledger.sqlite.spending import reserved, spent
+from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
 from meigen_mcp.reports import Balance
 
@@ -59,8 +60,9 @@ class SqliteRecords:
         def query(db: sqlite3.Connection) -> Overview:
             jobs = [job for _, job in self._newest(db, limit, None)]
             person = self._accounts.person
+            caps = allowances(db, person, now)
             today, month = spent(db, now - DAY, person), spent(db, now - MONTH, person)
-            return Overview(jobs, today, month, reserved(db, now - MONTH, person))
+            return Overview(jobs, today, month, reserved(db, now - MONTH, person), caps)
 
         return await self._worker.read(query)
 
@@ -119,8 +121,17 @@ class SqliteRecords:
             found = db.execute(
                 "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # our own
                 " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
-                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))",
-                (ended_before, request_id, self._accounts.listed_shown(db), request_id),
+                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))"
+                " AND (? IS NULL OR instr(account, '#') > 0"
+                " AND substr(account, instr(account, '#') + 1) = ?)",
+                (
+                    ended_before,
+                    request_id,
+                    self._accounts.listed_shown(db),
+                    request_id,
+                    self._accounts.person or None,
+                    self._accounts.person,
+                ),
             ).fetchall()
             db.execute(
                 "UPDATE generations SET prompt = '', arguments = '{}', body = '', made_from = '[]',"

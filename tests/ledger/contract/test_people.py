@@ -179,12 +179,15 @@ async def test_a_ledger_of_before_goes_on(place: Place, tmp_path: Path) -> None:
     job = await added(earlier.of(""))
     await earlier.close()
     if isinstance(place, PostgresPlace):
+        place.execute("DROP TABLE meigen.people, meigen.caps")
         place.execute("DROP INDEX meigen.by_person")
         place.execute("DROP FUNCTION meigen.spent_by")
         place.execute("DELETE FROM meigen.formats WHERE format > 2")
     else:
         with closing(sqlite3.connect(tmp_path / "data" / "ledger.sqlite3")) as db:
-            db.executescript("DROP INDEX by_person; PRAGMA user_version = 8")
+            db.executescript(
+                "DROP TABLE people; DROP TABLE caps; DROP INDEX by_person; PRAGMA user_version = 8"
+            )
     later = place.open()
     assert (await later.of("").records.get(job.request_id)) is not None
     await added(later.of("ann"))
