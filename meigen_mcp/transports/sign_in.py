@@ -38,6 +38,7 @@ from meigen_mcp.api.transport import SystemTransport
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger.asking import acting_for
 from meigen_mcp.ledger.team import Member, Team
+from meigen_mcp.origins import is_loopback
 from meigen_mcp.people import person_id
 from meigen_mcp.settings import SignIn, network_variables
 from meigen_mcp.system import Signal
@@ -174,7 +175,10 @@ class Keys:
             if told["issuer"] != issuer:
                 log.warning("%s calls itself %s", issuer, str(told["issuer"])[:200])
                 raise ValueError
-            return str(told["jwks_uri"])
+            url = str(told["jwks_uri"])
+            if not (url.startswith("https://") or is_loopback(url)):
+                raise ValueError(url)
+            return url
         raise problem
 
 

@@ -26,7 +26,8 @@ class Issuer:
         asked: the paths that were asked for, in order.
         away: it answers nothing of use.
         open: while it is not set, its keys are not answered.
-        keys: those that it publishes, by name.
+        also: what it publishes besides its keys.
+        keys: those with which it signs, by name.
     """
 
     def __init__(self, url: str = "https://id.example/tenant") -> None:
@@ -35,6 +36,7 @@ class Issuer:
         self.away = False
         self.open = anyio.Event()
         self.open.set()
+        self.also: list[dict[str, str]] = []
         self.keys: dict[str, ec.EllipticCurvePrivateKey] = {}
         self.rotate("first")
 
@@ -75,7 +77,7 @@ class Issuer:
                 jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True) | {"kid": name}
                 for name, key in self.keys.items()
             ]
-            return JSONResponse({"keys": published})
+            return JSONResponse({"keys": [*published, *self.also]})
         return Response(status_code=404)
 
 

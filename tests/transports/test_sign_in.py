@@ -119,9 +119,10 @@ def other_key(issuer: Issuer) -> str:
     return Issuer(issuer.url).token()
 
 
-def with_public_key(issuer: Issuer) -> str:
-    """Return a token whose secret is what everybody may read."""
-    return jwt.encode(issuer.claims(), "x" * 32, "HS256", {"kid": "first"})
+def with_public_secret(issuer: Issuer) -> str:
+    """Return a token whose secret the issuer publishes, as none should."""
+    issuer.also.append({"kty": "oct", "kid": "shared", "k": "eHh4" * 11})
+    return jwt.encode(issuer.claims(), "x" * 33, "HS256", {"kid": "shared"})
 
 
 NOT_TAKEN: dict[str, Callable[[Issuer], str]] = {
@@ -138,7 +139,7 @@ NOT_TAKEN: dict[str, Callable[[Issuer], str]] = {
     "not begun": lambda i: i.token(nbf=int(time.time()) + 100),
     "of the future": lambda i: i.token(iat=int(time.time()) + 100),
     "signed by another": other_key,
-    "signed with a shared secret": with_public_key,
+    "signed with a shared secret": with_public_secret,
     "signed by nobody": lambda i: jwt.encode(i.claims(), "", "none", {"kid": "first"}),
     "with a critical header": lambda i: jwt.encode(
         i.claims(), i.keys["first"], "ES256", {"kid": "first", "crit": ["b64"], "b64": False}
@@ -275,6 +276,24 @@ async def test_an_issuer_of_another_name_is_none() -> None:
     async with keys_of(issuer, settings) as keys:
         with pytest.raises(ProviderAway):
             await keys.find("first")
+
+
+class Careless(Issuer):
+    """Says that its keys come by a way that anybody may change."""
+
+    @property
+    def key_url(self) -> str:
+        """Where its keys are."""
+        return "http://id.example/keys"
+
+
+async def test_keys_come_by_no_open_way() -> None:
+    """Else whoever sits in between would say whose token is good."""
+    issuer = Careless()
+    async with keys_of(issuer, how(issuer)) as keys:
+        with pytest.raises(ProviderAway):
+            await keys.find("first")
+    assert issuer.asked == ["/tenant/.well-known/openid-configuration"]
 
 
 async def test_many_wait_for_one_fetch_and_nobody_else_does(
