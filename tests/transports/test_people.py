@@ -287,6 +287,12 @@ async def test_who_asks_for_more_than_is_done_at_once_gets_all(
     async with two_people(tmp_path, emulator, "auto") as (ann, _):
         for _ in range(MOST["post"] + 1):
             assert (await ann.call("generate_image", prompt="a fox"))["status"] == "completed"
+        previews = tmp_path / "data" / "previews"
+        with anyio.fail_after(20):
+            while (
+                len(await anyio.to_thread.run_sync(lambda: [*previews.iterdir()])) <= MOST["post"]
+            ):
+                await anyio.lowlevel.checkpoint()
 
 
 async def test_what_one_may_spend_is_held_and_told(tmp_path: Path, emulator: Emulator) -> None:
