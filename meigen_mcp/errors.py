@@ -93,7 +93,7 @@ class InvalidArguments(Refusal):
     """Arguments that no MeiGen model, or not this one, accepts."""
 
     code = "invalid_arguments"
-    next = "Correct every argument named in the message and call the tool again."
+    next = "Correct everything that the message names and call again."
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         lines = "\n".join(f"- {problem}" for problem in problems)

@@ -1,5 +1,6 @@
 """What many tests start from."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -40,6 +41,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         files = sorted({item.path for item in items})
         Random(1).shuffle(files)  # noqa: S311  # in the same way in each process
         items.sort(key=lambda item: files.index(item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the thousands of tests out of every later look for garbage: a sixth of the work."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

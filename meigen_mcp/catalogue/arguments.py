@@ -3,7 +3,7 @@
 What a model accepts is built from its facts in the catalogue; nothing per model is written by hand.
 """
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from meigen_mcp.catalogue import forms
 from meigen_mcp.catalogue.forms import Form
 from meigen_mcp.catalogue.links import links_of, shapes
-from meigen_mcp.catalogue.meant import unknown
+from meigen_mcp.catalogue.meant import no_such_model, unknown, use_one
 from meigen_mcp.catalogue.models import Catalogue, MediaType, Model, Option
 from meigen_mcp.catalogue.prompt_flags import DROPPED, explain_dropped
 from meigen_mcp.catalogue.reference_rules import Accepts, style_code, text_or_public_url
@@ -189,12 +189,12 @@ def judge(
         model = catalogue.default(medium)
         if model is not None:
             return model, form(model, peers, accepts).check(arguments)
-        problem = Problem("modelId", "missing", _use(peers))
+        problem = Problem("modelId", "missing", use_one(peers))
         return None, [problem, *_common_problems(peers, arguments, accepts)]
     found = catalogue.find(given) if isinstance(given, str) else None
     if found is not None and found.media_type == medium:
         return found, form(found, peers, accepts).check(arguments)
-    problem = _no_such_model(given, medium, catalogue)
+    problem = no_such_model(given, medium, catalogue, TOOL_OF)
     meant = found or _meant(given, medium, catalogue)
     if meant is None:
         return None, [problem, *_common_problems(peers, arguments, accepts)]
@@ -209,32 +209,6 @@ def _meant(given: Any, medium: MediaType, catalogue: Catalogue) -> Model | None:
     if isinstance(given, str) and given in catalogue.unavailable:
         return None
     return catalogue.guess(given, medium)
-
-
-def _use(models: Iterable[Model]) -> str:
-    ids = [m.id for m in models if not m.legacy]
-    return f"use {listed(ids)}" if ids else "no model of this kind is available; see list_models"
-
-
-def _no_such_model(given: Any, medium: MediaType, catalogue: Catalogue) -> Problem:
-    found = catalogue.find(given) if isinstance(given, str) else None
-    if found is not None:
-        message = f"{show(given)} makes {found.media_type}s"
-        return Problem("modelId", message, f"call {TOOL_OF[found.media_type]}")
-    if isinstance(given, str) and given in catalogue.retired:
-        use = catalogue.retired[given]
-        return Problem("modelId", f"{show(given)} was retired", f"use {use}")
-    if isinstance(given, str) and given in catalogue.unavailable:
-        message = f"{show(given)} cannot be used: {catalogue.unavailable[given]}"
-        return Problem("modelId", message, _use(catalogue.listed(medium)))
-    if guess := catalogue.guess(given, medium):
-        fix = f"did you mean {guess.id}?"
-    elif other := catalogue.guess(given):
-        tool = TOOL_OF[other.media_type]
-        fix = f"did you mean {other.id}? It makes {other.media_type}s: call {tool}"
-    else:
-        fix = _use(catalogue.listed(medium))
-    return Problem("modelId", f"{show(given)} is no {medium} model", fix)
 
 
 def _common_problems(

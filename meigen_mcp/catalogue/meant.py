@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from meigen_mcp.catalogue.models import Catalogue, MediaType, Model
 from meigen_mcp.errors import Problem
 from meigen_mcp.foreign import one_line
-from meigen_mcp.wording import listed, nearest
+from meigen_mcp.wording import listed, nearest, show
 
 _SIZES = re.compile(r"(\d{1,5})\s*[x\u00d7:/]\s*(\d{1,5})", re.IGNORECASE)
 _SHAPES: Mapping[str, str] = {
@@ -114,3 +116,40 @@ def seconds(value: object) -> float | None:
     found = re.findall(r"\d+(?:\.\d+)?", value[:40]) if isinstance(value, str) else []
     minutes = isinstance(value, str) and re.search(r"\d\s*(?:m|h)", value.lower())
     return float(found[0]) if len(found) == 1 and not minutes else None
+
+
+def use_one(models: Iterable[Model]) -> str:
+    """Return what to do where none of some models was named."""
+    ids = [m.id for m in models if not m.legacy]
+    return f"use {listed(ids)}" if ids else "no model of this kind is available; see list_models"
+
+
+def no_such_model(
+    given: Any, medium: MediaType, catalogue: Catalogue, tools: Mapping[MediaType, str]
+) -> Problem:
+    """Say that a model is none of a medium, and which one is meant.
+
+    Args:
+        given: what was written as its id.
+        medium: what is to be made.
+        catalogue: what models there are.
+        tools: which tool makes what.
+    """
+    found = catalogue.find(given) if isinstance(given, str) else None
+    if found is not None:
+        message = f"{show(given)} makes {found.media_type}s"
+        return Problem("modelId", message, f"call {tools[found.media_type]}")
+    if isinstance(given, str) and given in catalogue.retired:
+        use = catalogue.retired[given]
+        return Problem("modelId", f"{show(given)} was retired", f"use {use}")
+    if isinstance(given, str) and given in catalogue.unavailable:
+        message = f"{show(given)} cannot be used: {catalogue.unavailable[given]}"
+        return Problem("modelId", message, use_one(catalogue.listed(medium)))
+    if guess := catalogue.guess(given, medium):
+        fix = f"did you mean {guess.id}?"
+    elif other := catalogue.guess(given):
+        tool = tools[other.media_type]
+        fix = f"did you mean {other.id}? It makes {other.media_type}s: call {tool}"
+    else:
+        fix = use_one(catalogue.listed(medium))
+    return Problem("modelId", f"{show(given)} is no {medium} model", fix)

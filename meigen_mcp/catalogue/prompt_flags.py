@@ -81,4 +81,5 @@ def _instead(flag: str, value: str, options: Collection[str], ratio: Rule) -> st
         return f"take it out and give {_ARGUMENTS[flag]}{f' {show(value)}' if taken else ''}"
     if (option := _OPTIONS.get(flag)) in options:
         return f"take it out and give niji7Options.{option}"
-    return "take it out: it has no effect at MeiGen; say it in words"
+    words = "" if flag in ("seed", "repeat") else "; say it in words"
+    return f"take it out: it has no effect at MeiGen{words}"

@@ -74,6 +74,7 @@ _ELSEWHERE = r"(?!localhost|127\.|10\.|192\.168\.|\[|[^/]*\.local(?:[:/]|$))"
 _HTTPS = "give the https:// URL of the same file, if there is one"
 _PATH = "the path of an image file"
 _NO_UPLOAD = "MeiGen's list announces no upload of local clips or sounds for this model"
+_A_PICTURE = "give a picture, or leave it out"
 _CLIP_USE = "a clip is given as referenceVideo"
 _PICTURE_USE = "a picture is given in referenceImages"
 _SOUND_USE = "a sound is given in referenceAudios"
@@ -102,7 +103,7 @@ class Accepts:
         """
         also = [_PATH] if self.files else []
         rule = self.rule(also, rf"|{FILE}" if self.files else "")
-        uses = {"clip": _CLIP_USE if continues else "give a picture", "sound": "give a picture"}
+        uses = {"clip": _CLIP_USE if continues else _A_PICTURE, "sound": _A_PICTURE}
         return Except(rule, _ending((*_CLIPS, *_SOUNDS)), _explain_medium("picture", uses))
 
     def video(self, hosts: Sequence[str] = (), *, uploads: bool = False) -> Except:
@@ -165,7 +166,11 @@ def _hints(*, files: bool) -> tuple[tuple[str, str, str], ...]:
             "holds the file itself, which is not taken",
             f"save it as a file and give its path, or {url}" if files else url,
         ),
-        (r"^[^:/\\~][^:]*$", "is a name without its folder", f"{path}, or {url}" if path else url),
+        (
+            r"^[^:/\\~][^:]*$",
+            "is no whole path, and nothing says from which folder it goes on",
+            f"{path}, or {url}" if path else url,
+        ),
     )
 
 

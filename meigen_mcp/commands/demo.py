@@ -348,7 +348,8 @@ class _Text:
     def end(self, folder: Path, listing: Mapping[str, Any]) -> None:
         self._console.print(
             f"All {len(EXAMPLES)} examples ended as they should;"
-            f" {listing.get('spentToday', 0)} sandbox credits spent. Media: {folder}",
+            f" {listing.get('spentToday', 0)} sandbox credits spent. Media: {folder}"
+            " (the links ended with the demo, the files stay)",
             markup=False,
         )
 

@@ -84,6 +84,7 @@ class MediumCommand(click.Command):
         **arguments: Any,
     ) -> None:
         from meigen_mcp.catalogue.arguments import TOOL_OF  # noqa: PLC0415  # on first use
+        from meigen_mcp.commands import install as installing  # noqa: PLC0415  # as above
         from meigen_mcp.commands import orders, results  # noqa: PLC0415  # as above
 
         if (prompt is None) is (prompts is None):
@@ -101,6 +102,9 @@ class MediumCommand(click.Command):
         )
         loaded = settings.load()
         output.log_to_stderr(loaded.log_level)
+        if loaded.token is None and sandbox is None and installing.has_kept_token(loaded.data_dir):
+            path = installing.token_path(loaded.data_dir)
+            say(f"The token of your clients is here: MEIGEN_API_TOKEN_FILE={path}", err=True)
         shown = results.Results(as_json=as_json, saves=loaded.output_dir is not None)
 
         async def run() -> int:

@@ -5,7 +5,8 @@ goes into a private file of the data folder, which the entry names.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -22,7 +23,7 @@ from meigen_mcp.commands.launch import TOKEN, TOKEN_FILE, Launch, launch
 from meigen_mcp.commands.project_entry import CAPS, Foreign, Terms
 from meigen_mcp.foreign import flat
 from meigen_mcp.media import whole_files
-from meigen_mcp.settings import Settings
+from meigen_mcp.settings import TOKEN_SHAPE, Settings
 from meigen_mcp.system import alone, private_folder
 from meigen_mcp.variables import read_credits
 
@@ -123,7 +124,11 @@ def preview(
     likely = _likely_token_file(request, loaded, named=named)
     wanted = None if request.remove else request.launch(likely)
     change = plan(on, wanted, terms, programs or Programs())
-    return change.about if change.nothing else "\n".join((change.shown(), *change.notes))
+    if change.nothing:
+        return change.about
+    asks = not request.remove and _source(request, loaded, named=named) is Token.ASK
+    asked = ["It will ask for your token."] if asks and not loaded.token else []
+    return "\n".join((change.shown(), *change.notes, *asked))
 
 
 def snippet(request: Request, loaded: Settings) -> str:
@@ -214,6 +219,19 @@ def _likely_token_file(request: Request, loaded: Settings, *, named: bool = Fals
             return token_path(loaded.data_dir)
         case _:
             return None
+
+
+def token_problems(path: Path) -> Iterator[str]:
+    """Say what is wrong with a token file of the person's own."""
+    try:
+        given, mode = path.read_text("utf-8", "replace").strip(), path.stat().st_mode
+    except OSError:
+        yield f"{path} cannot be read."
+        return
+    if not TOKEN_SHAPE.fullmatch(given):
+        yield f"What {path} holds is no token: meigen_sk_ and 32 characters."
+    if sys.platform != "win32" and mode & 0o077:
+        yield f"Others can read {path}: chmod 600 {path}"
 
 
 def token_path(data_dir: Path) -> Path:

@@ -109,6 +109,11 @@ def install(
     except ConfigurationRefused as problem:
         raise click.ClickException(str(problem)) from None
     say(result.text)
+    if token_file is not None and not remove:
+        for warning in installing.token_problems(token_file.absolute()):
+            say(warning, err=True)
+    if new_token and not remove:
+        say("It is the token of every client that was set up here. Restart those that run.")
     if remove and installing.has_kept_token(loaded.data_dir):
         kept = installing.token_path(loaded.data_dir)
         say(f"The token stays in {kept}; delete it when no client needs it.")

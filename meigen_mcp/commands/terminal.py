@@ -11,7 +11,7 @@ from meigen_mcp.commands.project_entry import Foreign
 
 ASKED = "Token from meigen.ai: your picture, Settings, API Keys (not shown)"
 NOTHING = "Nothing was typed. Paste the token (Enter adds it later, with --new-token)"
-NOT_ONE = "That is no token: meigen_sk_ and 32 characters. Paste it again (Enter keeps it)"
+NOT_ONE = "That is no token: meigen_sk_ and 32 characters. Paste it again (Enter takes this one)"
 
 
 class Terminal:

@@ -95,9 +95,10 @@ class CurrentCatalogue:
             The milliseconds for which what is made of the catalogue may be kept: a change is
             announced before, but nothing may be kept that the first list will replace.
         """
-        self._wanted.set()
-        with anyio.move_on_after(FIRST_LIST):
-            await self._settled.wait()
+        if not self._settled.is_set():  # else a client's first questions come before any fetch
+            self._wanted.set()
+            with anyio.move_on_after(FIRST_LIST):
+                await self._settled.wait()
         return int(FRESH_FOR * 1000) if self._settled.is_set() else 0
 
     async def change(self, digest: str) -> None:

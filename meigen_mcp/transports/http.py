@@ -103,7 +103,15 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                     )
                 if not access.discreet:
                     log.info(
-                        "this sets a client up: meigen-mcp install CLIENT --url %s%s", origin, PATH
+                        "this prints what a client needs: meigen-mcp install CLIENT --url %s%s",
+                        origin,
+                        PATH,
+                    )
+                if settings.sandbox is not None:
+                    log.info("this is the sandbox: nothing here is real")
+                elif settings.token is None:
+                    log.warning(
+                        "it quotes and makes nothing: MEIGEN_API_TOKEN_FILE is not set, nor a token"
                     )
                 await ended.wait()
                 await end_serving(UNREADY if shared else 0.0)

@@ -16,6 +16,7 @@ from meigen_mcp.catalogue.arguments import TOOL_OF
 from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.commands.cli import main
 from meigen_mcp.commands.generating import LEFT_OUT, Medium
+from meigen_mcp.commands.install import keep_token
 from meigen_mcp.server.tool_schemas import generate_schema
 
 
@@ -81,6 +82,16 @@ def test_what_cannot_be_meant_is_said(words: list[str], sentence: str) -> None:
     )
     assert (status, said) == (2, "")
     assert sentence in complaint
+
+
+def test_the_token_of_the_clients_is_named_where_the_shell_has_none(tmp_path: Path) -> None:
+    """It is not taken by itself: a shell is not one of the clients that were set up."""
+    keep_token(tmp_path / "data", "meigen_sk_" + "a" * 32)
+    status, _, complaint = run("image", "a fox")
+    assert status == 2
+    first, *rest = complaint.splitlines()
+    assert first.endswith(f"MEIGEN_API_TOKEN_FILE={tmp_path / 'data' / 'token'}")
+    assert any("MEIGEN_API_TOKEN is not set" in line for line in rest)
 
 
 def test_prompts_come_one_a_line(tmp_path: Path) -> None:

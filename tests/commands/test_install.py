@@ -557,7 +557,9 @@ def test_the_token_goes_into_a_private_file_that_the_entry_names(home: Path) -> 
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
     assert "nothing to do" in run("cursor")
     run("windsurf")
-    assert "32 characters" in run("cursor", "--new-token", typed="meigen_sk_new\n")
+    again = run("cursor", "--new-token", typed="meigen_sk_new\n")
+    assert "32 characters" in again
+    assert "the token of every client that was set up here" in again
     assert path.read_text(encoding="utf-8").strip() == "meigen_sk_new"
     assert str(path) in run("cursor", "--remove")
 
@@ -581,9 +583,24 @@ def test_a_token_file_of_the_persons_own_and_folders_are_named(home: Path) -> No
     }
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+def test_what_is_wrong_with_a_token_file_is_said_at_once(home: Path) -> None:
+    """As the doctor says it later; it is installed all the same."""
+    path = home / "mine"
+    told = []
+    for text, mode in ((TOKEN, 0o600), ("meigen_sk_short", 0o600), (TOKEN, 0o644)):
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
+        lines = run("cursor", "--token-file", "mine").splitlines()
+        told.append([line for line in lines if line.startswith(("What", "Others"))])
+    shape = f"What {path} holds is no token: meigen_sk_ and 32 characters."
+    assert told == [[], [shape], [f"Others can read {path}: chmod 600 {path}"]]
+
+
 def test_a_dry_run_shows_the_change_and_makes_none(home: Path) -> None:
-    """Neither a file nor a question."""
+    """Neither a file nor a question; that one will come is said."""
     said = run("cursor", "--dry-run")
+    assert said.endswith("It will ask for your token.\n")
     assert f'+        "MEIGEN_API_TOKEN_FILE": "{home / "data" / "token"}"' in said.replace(
         "\\\\", "\\"
     )

@@ -61,6 +61,29 @@ async def test_a_live_model_is_there_after_the_fetch_and_after_a_restart(
     assert kept == after
 
 
+async def test_a_list_that_is_kept_answers_the_first_question_before_any_fetch(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old it is: what talks to the network is loaded after that."""
+    monkeypatch.setattr(current_catalogue, "START_AFTER", 3600.0)
+    monkeypatch.setattr(current_catalogue, "FRESH_FOR", 0.0)
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"success": True, "models": [MODEL]})
+
+    async with live(settings, handle) as first:
+        await first.refresh()
+    async with live(settings, handle) as now, anyio.create_task_group() as group:
+        group.start_soon(now.run)
+        await anyio.wait_all_tasks_blocked()
+        await now.settle()
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    assert asked == ["/api/models"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

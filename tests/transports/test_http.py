@@ -40,6 +40,7 @@ from meigen_mcp.transports import connections, http, sessions
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SECRET = "correct-horse-battery-staple"
+MANY = 20
 EVERYWHERE = "0.0.0.0"  # noqa: S104  # the address under test
 IDS = {
     "auto": "7d444840-9dc0-11d1-b245-5ffdce74fad2",
@@ -110,7 +111,7 @@ async def test_a_large_medium_arrives_or_its_place_is_told(
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_fifty_calls_at_once(mode: Mode, tmp_path: Path, emulator: Emulator) -> None:
+async def test_many_calls_at_once(mode: Mode, tmp_path: Path, emulator: Emulator) -> None:
     """Each gets its own result; none is lost or made twice."""
     results: list[str] = []
     configured = make_settings(tmp_path, MEIGEN_RATE_LIMIT="1000")
@@ -124,10 +125,10 @@ async def test_fifty_calls_at_once(mode: Mode, tmp_path: Path, emulator: Emulato
             made = await client.call_tool("generate_image", {"prompt": f"fox {number}"})
             results.append((made.structured_content or {})["prompt"])
 
-        for number in range(50):
+        for number in range(MANY):
             group.start_soon(call, number)
-    assert sorted(results) == sorted(f"fox {number}" for number in range(50))
-    assert sum(submission.accepted for submission in emulator.posts) == 50
+    assert sorted(results) == sorted(f"fox {number}" for number in range(MANY))
+    assert sum(submission.accepted for submission in emulator.posts) == MANY
 
 
 async def test_health_is_told_to_anybody(settings: Settings, emulator: Emulator) -> None:
@@ -413,6 +414,19 @@ async def test_the_log_of_accesses_has_no_secret(tmp_path: Path) -> None:
     assert (status, SECRET in served.said) == (0, False)
 
 
+async def test_an_operator_is_told_that_nothing_can_be_made(tmp_path: Path) -> None:
+    """Before anybody calls it; on the sandbox, that it is one."""
+    async with process(tmp_path, "http://127.0.0.1:9", MEIGEN_API_TOKEN="") as served:
+        async with served.client() as client:
+            await client.get(http.HEALTH)
+        served.process.send_signal(signal.SIGTERM)
+        _, complaints = await served.ended()
+    assert [line.partition(": ")[2] for line in complaints] == [
+        "it quotes and makes nothing: MEIGEN_API_TOKEN_FILE is not set, nor a token"
+    ]
+    assert "the sandbox" not in served.said
+
+
 async def test_an_operator_reads_names_tools_and_credits(tmp_path: Path) -> None:
     """Which names it answers to; then a line a call, with what is new in credits."""
     async with (
@@ -575,3 +589,4 @@ async def test_the_sandbox_serves_over_http_too(tmp_path: Path) -> None:
         ended = await served.ended()
     assert (made.structured_content or {})["status"] == "completed"
     assert ended == (0, [])
+    assert "this is the sandbox: nothing here is real" in served.said

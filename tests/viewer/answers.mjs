@@ -79,7 +79,7 @@ export const refused = {
     message: "2 problems; nothing was sent or charged:\n- aspectRatio: \"5:4\" is not one of 1:1,"
       + " 16:9 and 9:16\n- quality: nanobanana-2 takes none",
   },
-  next: "Correct every argument named in the message and call the tool again.",
+  next: "Correct everything that the message names and call again.",
 };
 export const notFound = {
   status: "refused",
