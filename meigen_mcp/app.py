@@ -19,8 +19,10 @@ import anyio.to_thread
 
 from meigen_mcp.api.client import Api
 from meigen_mcp.errors import BadSettings
+from meigen_mcp.ledger.asking import OfWhoeverAsks
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
+from meigen_mcp.ledger.team import Team
 from meigen_mcp.media.store import Media
 from meigen_mcp.poller import retention
 from meigen_mcp.poller.poller import Poller
@@ -54,6 +56,7 @@ class App:
     server: MeigenServer
     service: Service
     subscriptions: Subscriptions
+    team: Team
 
     def close(self) -> None:
         """Let waiting calls answer and streams end; the transport knows when that has left."""
@@ -178,12 +181,13 @@ async def run_service(
         account: what they stand on.
         monotonic: the clock by which a person's answer is timed.
     """
-    catalogue = CurrentCatalogue(settings, account.ledger, lambda: account.api)
+    asked = OfWhoeverAsks(account.ledger)
+    catalogue = CurrentCatalogue(settings, asked, lambda: account.api)
     with anyio.move_on_after(LIST_WITHIN):  # a disk that does not answer holds nothing up
         await catalogue.load()
     if settings.token == SANDBOX_TOKEN:  # it is in this process, so its list is there at once
         await catalogue.wait_until_fresh(SANDBOX_LIST)
-    references = ReferenceResolver(settings, account.ledger, account.api, account.media)
+    references = ReferenceResolver(settings, asked, account.api, account.media)
     poller = Poller(account.ledger, account.api, account.media, interval=settings.poll_interval)
     for problem in settings.problems:
         log.warning("%s", problem)
@@ -197,7 +201,7 @@ async def run_service(
                 retention.run, account.ledger.records, account.media, settings.keep_days
             )
         try:
-            yield Service(settings, account.ledger, catalogue, references, monotonic=monotonic)
+            yield Service(settings, asked, catalogue, references, monotonic=monotonic)
             if settings.database_url is not None:  # another server goes on, and must not look it up
                 await poller.end(SENDING)
         finally:
@@ -233,7 +237,7 @@ async def run_app(
         subscriptions = Subscriptions(service, tools)
         group.start_soon(subscriptions.run)
         server = build(service, account.media, subscriptions, tools)
-        yield App(server, service, subscriptions)
+        yield App(server, service, subscriptions, account.ledger.team)
         group.cancel_scope.cancel()
 
 

@@ -14,12 +14,38 @@ from meigen_mcp.catalogue.reference_rules import Accepts
 from meigen_mcp.errors import Problem
 from meigen_mcp.origins import is_loopback
 from meigen_mcp.variables import LOG_LEVELS, SECRET, SETTINGS, Reader, hide
+from meigen_mcp.wording import listed
 
 _NETWORK = re.compile(r"(?i:(?:https?|all|no)_proxy)|SSL_CERT_(?:FILE|DIR)")
 _NOWHERE = Path(os.devnull, "meigen-mcp")
 """Stands for a folder that is not known: nothing can be made in it."""
 from_elsewhere: ContextVar[bool] = ContextVar("from_elsewhere", default=False)
 """Whether the request under way may come from another computer; the transport knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """How people sign in to a server over HTTP.
+
+    Attributes:
+        issuer: the identity provider, byte by byte as its tokens name it.
+        resource: the URL that clients use.
+        audiences: what a token may be for.
+        keys_url: where the issuer's keys are; None: it says so itself.
+        scopes: what a token must be allowed.
+        scope_claims: where that stands; the first that is there counts.
+        name_claims: where the person's name stands, for people alone.
+        leeway: seconds by which clocks may differ.
+    """
+
+    issuer: str
+    resource: str
+    audiences: tuple[str, ...]
+    keys_url: str | None
+    scopes: tuple[str, ...]
+    scope_claims: tuple[str, ...]
+    name_claims: tuple[str, ...]
+    leeway: float
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -41,6 +67,8 @@ class Settings:
         database_direct_url: the same past any pooler; None: there is none in between.
         request_keys: seal what a client carries from one of them to another; the first seals,
             all open. None: each server has one of its own.
+        http_token_name: the person that the token for clients is, where people sign in.
+        sign_in: how they do; None: nobody does.
         sandbox: the name of the sandbox, empty for one that forgets; None: it is MeiGen.
     """
 
@@ -67,6 +95,8 @@ class Settings:
     database_url: str | None = None
     database_direct_url: str | None = None
     request_keys: tuple[str, ...] = ()
+    http_token_name: str = ""
+    sign_in: SignIn | None = None
 
     @property
     def ledger_place(self) -> str:
@@ -144,8 +174,35 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         database_url=reader.database("MEIGEN_DATABASE_URL"),
         database_direct_url=reader.database("MEIGEN_DATABASE_DIRECT_URL"),
         request_keys=reader.keys("MEIGEN_REQUEST_KEYS_FILE"),
+        http_token_name=" ".join(reader.words("MEIGEN_HTTP_TOKEN_NAME")) or "scripts",
+        sign_in=_read_sign_in(reader),
         problems=tuple(reader.problems),
     )
+
+
+def _read_sign_in(reader: Reader) -> SignIn | None:
+    """Return how people sign in; half of it is a problem and no open door."""
+    issuer, resource = reader.url("MEIGEN_OAUTH_ISSUER"), reader.url("MEIGEN_OAUTH_RESOURCE")
+    read = SignIn(
+        issuer=issuer or "",
+        resource=resource or "",
+        audiences=reader.words("MEIGEN_OAUTH_AUDIENCES") or (resource or "",),
+        keys_url=reader.url("MEIGEN_OAUTH_KEYS_URL"),
+        scopes=reader.words("MEIGEN_OAUTH_SCOPES"),
+        scope_claims=reader.words("MEIGEN_OAUTH_SCOPE_CLAIMS"),
+        name_claims=reader.words("MEIGEN_OAUTH_NAME_CLAIMS"),
+        leeway=reader.number("MEIGEN_OAUTH_LEEWAY", 0, 300),
+    )
+    if issuer and resource:
+        return read
+    names = ("ISSUER", "RESOURCE", "AUDIENCES", "KEYS_URL", "SCOPES")
+    given = [name for name in names if reader.given(f"MEIGEN_OAUTH_{name}") is not None]
+    missing = [f"MEIGEN_OAUTH_{name}" for name in names[:2] if name not in given]
+    if given and missing:
+        wrong = f"nobody can sign in by it without {listed(missing, 'and')}"
+        fix = "set that as well, or unset all that begin with MEIGEN_OAUTH_"
+        reader.problems.append(Problem(f"MEIGEN_OAUTH_{given[0]}", wrong, fix))
+    return None
 
 
 def layered(beneath: Mapping[str, str]) -> dict[str, str]:

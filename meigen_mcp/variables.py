@@ -26,6 +26,7 @@ _MODEL_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
 _SECRETS = re.compile(r"[^/]+(?=@)|meigen_sk_\S*")
 _DATABASE = re.compile(r"postgres(?:ql)?://\S+", re.ASCII)
+_URL_PATH = re.compile(r"[\w.~!$&'()*+,;=:@%/-]*", re.ASCII)
 _LONGEST_TOKEN_FILE = 4096
 LEAST_KEY = 32
 """Bytes of a key that seals what clients carry from one replica to another."""
@@ -110,6 +111,29 @@ SETTINGS = (
         "MEIGEN_REQUEST_KEYS_FILE",
         "A file with the keys that the servers of one database share, one a line.",
     ),
+    Setting(
+        "MEIGEN_HTTP_TOKEN_NAME", "The person that this token is, where people sign in.", "scripts"
+    ),
+    Setting(
+        "MEIGEN_OAUTH_ISSUER",
+        "The identity provider by which people sign in to `serve --http` (docs/team.md).",
+        unset="nobody signs in",
+    ),
+    Setting("MEIGEN_OAUTH_RESOURCE", "The URL that clients use, such as `https://HOST/mcp`."),
+    Setting(
+        "MEIGEN_OAUTH_AUDIENCES",
+        "The audiences that a token may have, separated by commas.",
+        unset="MEIGEN_OAUTH_RESOURCE",
+    ),
+    Setting("MEIGEN_OAUTH_KEYS_URL", "The provider's keys (JWKS).", unset="by discovery"),
+    Setting("MEIGEN_OAUTH_SCOPES", "Scopes that a token must have, separated by commas."),
+    Setting("MEIGEN_OAUTH_SCOPE_CLAIMS", "Claims that may hold the scopes.", "scope, scp"),
+    Setting(
+        "MEIGEN_OAUTH_NAME_CLAIMS",
+        "Claims with a name of the person for whoever looks after the team.",
+        "preferred_username, name",
+    ),
+    Setting("MEIGEN_OAUTH_LEEWAY", "Seconds by which clocks may differ, 0-300.", "30"),
     Setting("MEIGEN_TASKS", "`off`: no client is given a task (docs/clients.md).", "on"),
     Setting("MEIGEN_LOG_LEVEL", "debug, info, warning or error; logs go to stderr.", "warning"),
 )
@@ -169,6 +193,28 @@ class Reader:
         fix = f"name a readable text file with keys of at least {LEAST_KEY} bytes, one a line"
         self._bad(name, self.text(name) or "", fix)
         return ()
+
+    def url(self, name: str) -> str | None:
+        """Return a URL as it is written: it is compared byte by byte."""
+        value = self.text(name)
+        if value is None:
+            return None
+        scheme, _, rest = value.partition("://")
+        host, slash, path = rest.partition("/")
+        origin = read_origin(f"{scheme}://{host}".lower())
+        if origin is not None and (not slash or _URL_PATH.fullmatch(path)):
+            return value
+        fix = "set a URL such as https://HOST/PATH (http for loopback only), without ? and #"
+        self._bad(name, value, fix)
+        return None
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return some, separated by commas or spaces."""
+        value = self.text(name) or ""
+        if _PLACEHOLDER.search(value) or not (value.isascii() and value.isprintable()):
+            self._bad(name, value, "list them, separated by commas")
+            return ()
+        return tuple(value.replace(",", " ").split())
 
     def token(self) -> str | None:
         """Return the token, or what its file holds."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from platformdirs import user_data_path, user_pictures_path
 from meigen_mcp.errors import Problem
 from meigen_mcp.foreign import one_line
 from meigen_mcp.origins import is_loopback
-from meigen_mcp.settings import Settings, load, network_variables, shown
+from meigen_mcp.settings import Settings, SignIn, load, network_variables, shown
 from meigen_mcp.variables import SETTINGS
 
 UNHURRIED = settings(deadline=None)
@@ -42,6 +42,8 @@ DEFAULTS: dict[str, Any] = {
     "database_url": None,
     "database_direct_url": None,
     "request_keys": (),
+    "http_token_name": "scripts",
+    "sign_in": None,
     "problems": (),
     "discreet": False,
     "sandbox": None,
@@ -150,6 +152,7 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("MEIGEN_POLL_INTERVAL", "60", "poll_interval", 60.0),
     ("MEIGEN_POLL_INTERVAL", "2.5", "poll_interval", 2.5),
     ("MEIGEN_HTTP_TOKEN", "letmein", "http_token", "letmein"),
+    ("MEIGEN_HTTP_TOKEN_NAME", "night shift", "http_token_name", "night shift"),
     ("MEIGEN_KEEP_DAYS", "30", "keep_days", 30.0),
     ("MEIGEN_METADATA", "all", "metadata", "all"),
     ("MEIGEN_METADATA", "Mark", "metadata", "mark"),
@@ -168,6 +171,67 @@ GOOD: list[tuple[str, str, str, Any]] = [
     ("MEIGEN_LOG_LEVEL", "warning", "log_level", "warning"),
     ("MEIGEN_LOG_LEVEL", "error", "log_level", "error"),
 ]
+
+
+OAUTH = {
+    "MEIGEN_OAUTH_ISSUER": "https://ID.example/tenant/",
+    "MEIGEN_OAUTH_RESOURCE": "https://pictures.example/mcp",
+}
+
+
+def test_a_sign_in_is_read() -> None:
+    """Its URLs stay as they are written; what a token may be for is the resource, unless set."""
+    usual = SignIn(
+        issuer="https://ID.example/tenant/",
+        resource="https://pictures.example/mcp",
+        audiences=("https://pictures.example/mcp",),
+        keys_url=None,
+        scopes=(),
+        scope_claims=("scope", "scp"),
+        name_claims=("preferred_username", "name"),
+        leeway=30,
+    )
+    more = {
+        "MEIGEN_OAUTH_AUDIENCES": "6f1c, api://meigen",
+        "MEIGEN_OAUTH_KEYS_URL": "https://id.example/keys",
+        "MEIGEN_OAUTH_SCOPES": "a b,c",
+        "MEIGEN_OAUTH_SCOPE_CLAIMS": "roles",
+        "MEIGEN_OAUTH_NAME_CLAIMS": "upn",
+        "MEIGEN_OAUTH_LEEWAY": "0",
+    }
+    assert load(OAUTH).sign_in == usual
+    assert load(OAUTH | more).sign_in == replace(
+        usual,
+        audiences=("6f1c", "api://meigen"),
+        keys_url="https://id.example/keys",
+        scopes=("a", "b", "c"),
+        scope_claims=("roles",),
+        name_claims=("upn",),
+        leeway=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ISSUER", "http://id.example"),
+        ("ISSUER", "id.example"),
+        ("ISSUER", "https://id.example?x=1"),
+        ("ISSUER", "https://me@id.example"),
+        ("RESOURCE", "https://pictures.example/mcp#x"),
+        ("RESOURCE", "${URL}"),
+        ("KEYS_URL", "file:///etc/passwd"),
+        ("KEYS_URL", "http://10.0.0.1/keys"),
+        ("AUDIENCES", "{{audience}}"),
+        ("SCOPES", "a\tb"),
+        ("LEEWAY", "301"),
+        ("LEEWAY", "-1"),
+    ],
+)
+def test_a_bad_sign_in_is_named(name: str, value: str) -> None:
+    """With the value, so that nobody looks for another reason."""
+    problems = load(OAUTH | {f"MEIGEN_OAUTH_{name}": value}).problems
+    assert f"MEIGEN_OAUTH_{name}" in [problem.field for problem in problems]
 
 
 @pytest.mark.parametrize(("name", "value", "field", "read"), GOOD)

@@ -306,5 +306,46 @@ def approve(*, request_id: str) -> None:
     say(text)
 
 
+@main.group(invoke_without_command=True)
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV, with whole ids.")
+@click.pass_context
+def team(ctx: click.Context, *, as_csv: bool) -> None:
+    """See who signs in to a server, what each spent and may spend."""
+    if ctx.invoked_subcommand is None:
+        from meigen_mcp.commands import team as people  # noqa: PLC0415  # on first use: as above
+
+        _say_of_team(partial(people.listed, as_csv=as_csv))
+
+
+@team.command()
+@click.argument("who", callback=output.spelled)
+@click.option("--day", metavar="CREDITS", help="The most in 24 hours, or none.")
+@click.option("--month", metavar="CREDITS", help="The most in 30 days, or none.")
+def cap(*, who: str, day: str | None, month: str | None) -> None:
+    """Set the caps of a person, of `each` for whom nothing else is set, or of the `team`."""
+    from meigen_mcp.commands import team as people  # noqa: PLC0415  # on first use: as above
+
+    if day is None and month is None:
+        raise click.UsageError("give --day, --month or both")
+    _say_of_team(partial(people.cap, who=who, day=day, month=month))
+
+
+@team.command()
+@click.argument("person", callback=output.spelled)
+def forget(*, person: str) -> None:
+    """Forget who somebody was and what they asked for; what it cost stays."""
+    from meigen_mcp.commands import team as people  # noqa: PLC0415  # on first use: as above
+
+    _say_of_team(partial(people.forget, who=person))
+
+
+def _say_of_team(wanted: Callable[[Settings], Awaitable[str]]) -> None:
+    try:
+        text = anyio.run(wanted, settings_with_folder())
+    except MeigenError as error:
+        raise click.ClickException(error.message) from None
+    say(text)
+
+
 for command in (MediumCommand("image"), MediumCommand("video"), install, doctor):
     main.add_command(command)

@@ -18,7 +18,7 @@ from meigen_mcp.commands.identities import Identity, elsewhere, identities, with
 from meigen_mcp.errors import NotFound, Refusal
 from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.records import Overview
+from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.service.results import Listing
@@ -70,14 +70,14 @@ async def run(
         await account.ledger.open()
         now = account.ledger.clock()
         if older_than is not None:
-            return await forget(account, None, now - older_than * DAY)
+            return await forget(account.ledger.records, None, now - older_than * DAY)
         if name is None:
             return await listed(account, settings.base_url, limit, known, now) + hint
         job = await find(account, name, hint)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
-            return await forget(account, job.request_id, math.inf)
+            return await forget(account.ledger.records, job.request_id, math.inf)
         if fetch_again:
             job = await fetch(account, job)
         elif outcome is not None:
@@ -135,9 +135,9 @@ async def find(account: Account, name: str, hint: str = "") -> Generation:
     return job
 
 
-async def forget(account: Account, request_id: str | None, ended_before: float) -> str:
+async def forget(records: Records, request_id: str | None, ended_before: float) -> str:
     """Take what was asked for out of records, and say what stays."""
-    done = await account.ledger.records.forget(request_id, ended_before)
+    done = await records.forget(request_id, ended_before)
     for preview in done.previews:
         with contextlib.suppress(OSError):
             Path(preview).unlink()

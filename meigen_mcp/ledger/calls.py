@@ -1,12 +1,13 @@
 """What every engine offers to a call that may spend, and what the call is held to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.offers import Offer
+from meigen_mcp.ledger.team import Allowance
 from meigen_mcp.reports import Balance
 
 ADOPTABLE_FOR = 600.0
@@ -30,6 +31,7 @@ class Opening:
         spent_this_hour: the same in the last hour.
         approved_at: when the person last said yes; in the future it counts for nothing.
         spent_since_yes: the credits since then.
+        allowances: the caps of the person and of the team that hold for the call.
     """
 
     known: Generation | None = None
@@ -43,6 +45,7 @@ class Opening:
     spent_this_hour: Decimal = Decimal(0)
     approved_at: float = 0.0
     spent_since_yes: Decimal = Decimal(0)
+    allowances: Sequence[Allowance] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,8 @@ class Calls(Protocol):
             what the person has to be asked about first.
 
         Raises:
-            OverCap: the reservation does not fit under the cap of the last 24 hours.
+            OverCap: the reservation does not fit under the cap of the last 24 hours, or under one
+                of the person's or the team's.
             ApprovalEnded: the offer that it needs has ended or was used.
         """
         ...

@@ -1,6 +1,7 @@
 """The ledger as the rest of the program sees it; what it stands on is an engine's business."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from meigen_mcp.ledger.accounts import Accounts
@@ -9,7 +10,19 @@ from meigen_mcp.ledger.changes import Changes
 from meigen_mcp.ledger.offers import Offers
 from meigen_mcp.ledger.queue import Queue
 from meigen_mcp.ledger.records import Records
+from meigen_mcp.ledger.team import Team
 from meigen_mcp.ledger.uploads import LiveLists, Uploads
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one person, or everybody together, sees of a ledger."""
+
+    accounts: Accounts
+    records: Records
+    calls: Calls
+    offers: Offers
+    changes: Changes
 
 
 class Ledger(Protocol):
@@ -20,6 +33,10 @@ class Ledger(Protocol):
     It opens itself when it is first asked, so that a server with a broken data folder still starts
     and says what is wrong. Nothing that it does holds the event loop up.
     """
+
+    def of(self, person: str | None) -> Share:
+        """Return what is a person's; empty: of those who need no sign-in; None: of everybody."""
+        ...
 
     @property
     def accounts(self) -> Accounts:
@@ -54,6 +71,11 @@ class Ledger(Protocol):
     @property
     def uploads(self) -> Uploads:
         """The public copies of local files."""
+        ...
+
+    @property
+    def team(self) -> Team:
+        """The people who sign in."""
         ...
 
     @property

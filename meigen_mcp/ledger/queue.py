@@ -77,7 +77,7 @@ class Queue(Protocol):
         Args:
             now: the time.
             wanted: how much of each kind, by its name.
-            but: the request ids of those that are being acted on.
+            but: the keys, as in `people.key_of`, of those that are being acted on.
         """
         ...
 

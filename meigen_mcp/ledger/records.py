@@ -7,6 +7,7 @@ from typing import Protocol
 
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.team import Allowance
 from meigen_mcp.reports import Balance
 
 Change = Callable[[Generation], Generation]
@@ -30,12 +31,14 @@ class Overview:
         spent_today: spent or reserved in 24 hours.
         spent_month: spent or reserved in 30 days.
         reserved: how much of that is only reserved, since the charge is not known.
+        allowances: the caps that hold for the person's next call.
     """
 
     jobs: Sequence[Generation]
     spent_today: Decimal
     spent_month: Decimal
     reserved: Decimal = Decimal(0)
+    allowances: Sequence[Allowance] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class Records(Protocol):
 
     async def get(self, name: str) -> Generation | None:
         """Return the record with this `generationId` or `requestId`."""
+        ...
+
+    async def again(self, job: Generation) -> Generation | None:
+        """Return a record that was read before as it is now."""
         ...
 
     async def newest(self, limit: int, before: int | None = None) -> list[tuple[int, Generation]]:
@@ -90,7 +97,7 @@ class Records(Protocol):
         Key, amount and outcome stay, since caps and the history rest on them.
 
         Args:
-            request_id: only of this one; None: of all, whoever's they are.
+            request_id: only of this one; None: of all, whoever's they are, or of the person's.
             ended_before: only of those that ended before a time.
         """
         ...

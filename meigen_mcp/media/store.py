@@ -20,6 +20,7 @@ from meigen_mcp.media import clips, ends, previews, processes, reasons, whole_fi
 from meigen_mcp.media.kinds import HEAD, MIME, sniff
 from meigen_mcp.media.publishing import publish
 from meigen_mcp.media.refusals import ReferenceRefused
+from meigen_mcp.people import key_of
 from meigen_mcp.system.links import is_ordinary_file, read_ordinary_file
 
 LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
@@ -253,7 +254,7 @@ class Media:
                     return Shown(None, reasons.SLOW.format(processes.SECONDS))
                 if sniff(drawn.data[:HEAD]) is None:
                     return Shown(None, reasons.NOTHING_DRAWN)
-                target = folder / job.request_id
+                target = folder / key_of(job)
                 path = await anyio.to_thread.run_sync(_replace, target, drawn.data)
         except OSError as error:
             return Shown(None, reasons.not_written("MEIGEN_DATA_DIR/previews", error))

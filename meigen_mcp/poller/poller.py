@@ -20,6 +20,7 @@ from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.media.store import Media
+from meigen_mcp.people import key_of
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
@@ -147,7 +148,7 @@ class Poller:
         if self._ending:
             return TICK
         for kind, job in due.jobs:
-            self._room.take(job.request_id, kind)
+            self._room.take(key_of(job), kind)
             group.start_soon(self._act, job)
         begun = Counter(kind for kind, _ in due.jobs)
         if any(begun[kind] == most for kind in begun):
@@ -208,7 +209,7 @@ class Poller:
             log.exception("acting on a generation failed")
             await self._put_off(job)
         finally:
-            self._room.leave(job.request_id)
+            self._room.leave(key_of(job))
             self._queue.work.set()
 
     async def _put_off(self, job: Generation) -> None:
@@ -267,7 +268,7 @@ class Poller:
         Only if MeiGen has nothing under the key was nothing charged.
         """
         try:
-            report = await self._api.lookup(slot.job.request_id)
+            report = await self._api.lookup(key_of(slot.job))
         except errors.RequestNotFound:
             await self._after_refused_post(slot, refusal)
         except errors.ApiError as error:
@@ -310,7 +311,7 @@ class Poller:
         try:
             await write()
         except errors.LedgerUnavailable:
-            self._unwritten[slot.job.request_id] = write
+            self._unwritten[key_of(slot.job)] = write
             raise
 
     async def _write_late(self) -> None:
@@ -319,14 +320,14 @@ class Poller:
         Raises:
             LedgerUnavailable: it still cannot be written.
         """
-        for request_id, write in list(self._unwritten.items()):
+        for key, write in list(self._unwritten.items()):
             try:
                 await write()
             except errors.LedgerUnavailable:
                 raise
             except Exception:
                 log.exception("a reply cannot be written down")
-            del self._unwritten[request_id]
+            del self._unwritten[key]
 
     async def _look_up(self, job: Generation) -> None:
         """Ask what became of a POST whose reply was lost."""
@@ -334,7 +335,7 @@ class Poller:
             if job.generation_id is not None:
                 report = await self._status(job)
             else:
-                report = await self._api.lookup(job.request_id)
+                report = await self._api.lookup(key_of(job))
         except errors.ApiError as error:
             await self._after_failed_lookup(job, error)
         else:

@@ -29,7 +29,7 @@ class Room:
 
     @property
     def taken(self) -> Collection[str]:
-        """The request ids of those that are acted on."""
+        """The keys of those that are acted on."""
         return tuple(self._kinds)
 
     @property
@@ -45,17 +45,17 @@ class Room:
             for kind, statuses in _STATUSES.items()
         }
 
-    def take(self, request_id: str, kind: Work) -> None:
+    def take(self, key: str, kind: Work) -> None:
         """Begin to act on a generation."""
-        self._kinds[request_id] = kind
+        self._kinds[key] = kind
 
-    def hand_over(self, request_id: str, kind: Work) -> bool:
+    def hand_over(self, key: str, kind: Work) -> bool:
         """Let a generation go on as another kind, which frees its place; False: that is full."""
         if Counter(self._kinds.values())[kind] >= MOST[kind]:
             return False
-        self._kinds[request_id] = kind
+        self._kinds[key] = kind
         return True
 
-    def leave(self, request_id: str) -> None:
+    def leave(self, key: str) -> None:
         """End acting on a generation."""
-        self._kinds.pop(request_id, None)
+        self._kinds.pop(key, None)

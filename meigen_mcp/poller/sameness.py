@@ -10,6 +10,7 @@ from collections.abc import Callable
 from meigen_mcp import errors
 from meigen_mcp.api.client import Api
 from meigen_mcp.ledger.accounts import Accounts
+from meigen_mcp.people import key_of, payer_of
 
 log = logging.getLogger(__name__)
 
@@ -52,18 +53,19 @@ class Sameness:
         asked: set[str] = set()
         silent: set[str] = set()
         for job in await self._accounts.unproven(ASKED_OF_EACH) if self._api.has_token else ():
-            if job.account in self._answered | silent:
+            payer = payer_of(job.account)
+            if payer in self._answered | silent:
                 continue
-            asked.add(job.account)
+            asked.add(payer)
             try:
-                report = await self._api.lookup(job.request_id)
+                report = await self._api.lookup(key_of(job))
             except (errors.Unreachable, errors.ServerError, errors.RateLimited, errors.InProgress):
-                silent.add(job.account)
+                silent.add(payer)
             except errors.ApiError:
                 continue  # it knows no such key, or no keys at all, or not this token
             else:
                 if report.generation_id == job.generation_id:
-                    await self._accounts.join(job.account)
-                    self._answered.add(job.account)
+                    await self._accounts.join(payer)
+                    self._answered.add(payer)
                     log.info("what an earlier token made is this account's: MeiGen knows it")
         self._answered |= asked - silent

@@ -9,6 +9,7 @@ from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.records import Change
 from meigen_mcp.media import reasons
 from meigen_mcp.media.store import Media, NotSaved, Shown
+from meigen_mcp.people import key_of
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule
 
@@ -70,10 +71,10 @@ class Saver:
         return await self._records.change(job, change, durable=durable, patient=True, by_owner=True)
 
     async def _preview(self, job: Generation) -> Shown:
-        if not self._room.hand_over(job.request_id, "preview"):
+        if not self._room.hand_over(key_of(job), "preview"):
             return Shown(None, "Too many others came first for a preview.")
         self._work.set()  # saving goes on meanwhile
-        return await self._media.preview(await self._records.get(job.request_id) or job)
+        return await self._media.preview(await self._records.again(job) or job)
 
     async def _save_media(self, job: Generation) -> bool:
         """Save each missing medium; return False when some are worth another try."""
@@ -85,7 +86,7 @@ class Saver:
             slow.cancel()
 
     def _give_way(self, job: Generation) -> None:
-        self._room.hand_over(job.request_id, "slow fetch")
+        self._room.hand_over(key_of(job), "slow fetch")
         self._work.set()
 
     async def _save_medium(self, job: Generation, index: int) -> bool:

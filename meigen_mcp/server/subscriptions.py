@@ -7,7 +7,9 @@ reading slows nobody: each has its own sender and a backlog that only remembers 
 
 import json
 import logging
-from collections import Counter
+import math
+import time
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import unquote
@@ -15,14 +17,17 @@ from urllib.parse import unquote
 import anyio
 import mcp_types as t
 from anyio.abc import TaskGroup
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
+    SUBSCRIPTION_ID_META_KEY,
     InMemorySubscriptionBus,
     ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
     ServerEvent,
+    SubscriptionBus,
     ToolsListChanged,
 )
 from mcp.shared.exceptions import MCPError
@@ -30,6 +35,8 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import RECORDS, Generation, record_uri
+from meigen_mcp.ledger.asking import acting, acting_for
+from meigen_mcp.people import EVERYBODY, key_of, person_of
 from meigen_mcp.server import prompt_templates
 from meigen_mcp.server.guard import Context
 from meigen_mcp.server.tool_schemas import CurrentTools
@@ -40,22 +47,27 @@ from meigen_mcp.views.generations import MODELS, generation_structure
 log = logging.getLogger(__name__)
 
 WATCH_EVERY = 10.0
+MOST_STREAMS = 64
+"""Streams of one person who signed in: nobody takes those of the others."""
 TRY_AGAIN_AFTER = 5.0
 
 
-class Subscriptions(InMemorySubscriptionBus):
+class Subscriptions(SubscriptionBus):
     """The bus of one server: publishes what changes, and keeps subscribed records watched.
 
+    Where people sign in each has a bus, so nobody hears of another's.
+
     Attributes:
-        subscribed: how many clients follow each resource.
+        subscribed: how many clients of each person follow each resource.
     """
 
     def __init__(self, service: Service, tools: CurrentTools) -> None:
-        super().__init__()
+        self._buses: defaultdict[str | None, InMemorySubscriptionBus]
+        self._buses = defaultdict(InMemorySubscriptionBus)
         self._service = service
         self._tools = tools
         self._peers: dict[int, _Peer] = {}
-        self.subscribed: Counter[str] = Counter()
+        self.subscribed: Counter[tuple[str | None, str]] = Counter()
         self._told: dict[str, tuple[int, tuple[str, str, int]]] = {}  # the record, its entries
         self._group: TaskGroup | None = None
         self.listen = _Listen(self)
@@ -71,23 +83,32 @@ class Subscriptions(InMemorySubscriptionBus):
         finally:
             self._group = None
 
-    async def publish(self, event: ServerEvent) -> None:
-        """Announce an event to every client that asked for it."""
+    async def publish(self, event: ServerEvent, person: str | None = EVERYBODY) -> None:
+        """Announce an event to every client that asked for it: of a person, or of everybody."""
         for peer in list(self._peers.values()):
-            peer.offer(event)
-        await super().publish(event)
+            if person in (EVERYBODY, peer.person):
+                peer.offer(event)
+        for each, bus in list(self._buses.items()):
+            if person in (EVERYBODY, each):
+                await bus.publish(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Tell a stream of the request under way what concerns its person."""
+        return self._buses[acting.get()].subscribe(listener)
 
     # --- what changes ---------------------------------------------------------------------------
 
     async def _records(self) -> None:
         service, since = self._service, None
+        acting.set(EVERYBODY)  # in this task, which tells each only what is theirs
         while True:
             try:
                 since = await service.version() if since is None else since
                 async for jobs in service.changes(since):
-                    if any([await self._announce(job) for job in jobs]):
-                        await self.publish(ResourceUpdated(uri=RECORDS))
-                        await self.publish(ResourcesListChanged())
+                    told = [person_of(job.account) for job in jobs if await self._announce(job)]
+                    for person in dict.fromkeys(told):
+                        await self.publish(ResourceUpdated(uri=RECORDS), person)
+                        await self.publish(ResourcesListChanged(), person)
                     since = jobs[-1].version
             except LedgerUnavailable:
                 await anyio.sleep(TRY_AGAIN_AFTER)
@@ -103,13 +124,13 @@ class Subscriptions(InMemorySubscriptionBus):
         """
         record = hash(json.dumps(generation_structure(job, job.created_at)))
         entries = (job.name, job.status, len(job.media_urls))
-        told = self._told.get(job.request_id, (None, None))
-        self._told[job.request_id] = (record, entries)
+        told = self._told.get(key_of(job), (None, None))
+        self._told[key_of(job)] = (record, entries)
         if job.at_rest:  # whatever changes it next is worth a word
-            del self._told[job.request_id]
+            del self._told[key_of(job)]
         if record != told[0]:
             for name in dict.fromkeys((job.request_id, job.name)):
-                await self.publish(ResourceUpdated(uri=record_uri(name)))
+                await self.publish(ResourceUpdated(uri=record_uri(name)), person_of(job.account))
         return entries != told[1]
 
     async def _catalogue(self) -> None:
@@ -123,7 +144,8 @@ class Subscriptions(InMemorySubscriptionBus):
                 await self.publish(ToolsListChanged())
             if prompts != (prompts := self._prompts()):
                 await self.publish(PromptsListChanged())
-            for uri in [MODELS, *(u for u in self.subscribed if u.startswith(f"{MODELS}/"))]:
+            followed = {u for _, u in self.subscribed if u.startswith(f"{MODELS}/")}
+            for uri in [MODELS, *followed]:
                 await self.publish(ResourceUpdated(uri=uri))
 
     def _prompts(self) -> list[str]:
@@ -135,29 +157,31 @@ class Subscriptions(InMemorySubscriptionBus):
     async def _watch(self) -> None:
         """Have subscribed records looked at every interval, as long as they are subscribed to."""
         while True:
-            await self._watch_now(list(self.subscribed))
+            for person in {person for person, _ in self.subscribed}:
+                await self._watch_now(person, [u for p, u in self.subscribed if p == person])
             await anyio.sleep(WATCH_EVERY)
 
-    async def _watch_now(self, uris: Iterable[str]) -> None:
+    async def _watch_now(self, person: str | None, uris: Iterable[str]) -> None:
         names = [
             unquote(u.removeprefix(f"{RECORDS}/")) for u in uris if u.startswith(f"{RECORDS}/")
         ]
         try:
             if names:
-                await self._service.watch(names, 2 * WATCH_EVERY)
+                with acting_for(person):
+                    await self._service.watch(names, 2 * WATCH_EVERY)
         except LedgerUnavailable:
             log.info("nothing can be watched: the ledger is unavailable")
 
     def subscribe_to(self, uris: Iterable[str]) -> None:
         """Note that a client follows these resources."""
-        uris = list(uris)
-        self.subscribed.update(uris)
+        person, uris = acting.get(), list(uris)
+        self.subscribed.update((person, uri) for uri in uris)
         if self._group is not None:
-            self._group.start_soon(self._watch_now, uris)
+            self._group.start_soon(self._watch_now, person, uris)
 
-    def unsubscribe_from(self, uris: Iterable[str]) -> None:
-        """Note that a client no longer does."""
-        self.subscribed.subtract(uris)
+    def unsubscribe_from(self, uris: Iterable[str], person: str | None) -> None:
+        """Note that a client of a person no longer does."""
+        self.subscribed.subtract((person, uri) for uri in uris)
         self.subscribed += Counter()
 
     # --- 2025 sessions --------------------------------------------------------------------------
@@ -180,7 +204,7 @@ class Subscriptions(InMemorySubscriptionBus):
     def _forget(self, key: int) -> None:
         peer = self._peers.pop(key, None)
         if peer is not None:
-            self.unsubscribe_from(peer.uris)
+            self.unsubscribe_from(peer.uris, peer.person)
             peer.close()
 
     async def middleware(self, ctx: Context, call_next: Callable[[Context], Awaitable[Any]]) -> Any:
@@ -209,7 +233,7 @@ class Subscriptions(InMemorySubscriptionBus):
         uri = str(params.uri)
         if peer is not None and uri in peer.uris:
             peer.uris.discard(uri)
-            self.unsubscribe_from([uri])
+            self.unsubscribe_from([uri], peer.person)
         return t.EmptyResult()
 
 
@@ -219,16 +243,32 @@ class _Listen(ListenHandler):
     def __init__(self, subscriptions: Subscriptions) -> None:
         super().__init__(subscriptions)
         self._subscriptions = subscriptions
+        self._open: Counter[str | None] = Counter()
 
     async def __call__(
         self, ctx: Context, params: t.SubscriptionsListenRequestParams
     ) -> t.SubscriptionsListenResult:
-        uris = list(params.notifications.resource_subscriptions or ())
+        uris, person = list(params.notifications.resource_subscriptions or ()), acting.get()
+        if person and self._open[person] >= MOST_STREAMS:
+            raise MCPError(t.INTERNAL_ERROR, "Subscription limit reached")
+        self._open[person] += 1
         self._subscriptions.subscribe_to(uris)
         try:
-            return await super().__call__(ctx, params)
+            with anyio.move_on_after(_valid_for()):
+                return await super().__call__(ctx, params)
+            # Whoever may no longer ask is told no more, and that this was the last word.
+            return t.SubscriptionsListenResult(_meta={SUBSCRIPTION_ID_META_KEY: ctx.request_id})
         finally:
-            self._subscriptions.unsubscribe_from(uris)
+            self._open[person] -= 1
+            self._subscriptions.unsubscribe_from(uris, person)
+
+
+def _valid_for() -> float:
+    """Return for how many seconds more the token of the request under way is good."""
+    token = get_access_token()
+    if token is None or token.expires_at is None:
+        return math.inf
+    return max(0.0, token.expires_at - time.time())
 
 
 class _Peer:
@@ -236,6 +276,7 @@ class _Peer:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.person = acting.get()
         self.uris: set[str] = set()
         self._pending: dict[ServerEvent, None] = {}  # one entry an event: bounded
         self._wake = Signal()

@@ -55,7 +55,7 @@ class Answering:
     def __init__(
         self, settings: Settings, ledger: Ledger, clocks: Clocks, closing: Callable[[], bool]
     ) -> None:
-        self.marks = Marks(ledger.calls)
+        self.marks = Marks(ledger)
         self._settings = settings
         self._ledger = ledger
         self._clocks = clocks
@@ -176,17 +176,19 @@ class Answering:
 
         One that did not leave is asked for again.
         """
+        records = self._ledger.records  # the person's: nobody knows later whose answer it was
+
+        async def note(left: bool) -> None:
+            with contextlib.suppress(LedgerUnavailable):
+                job = await records.get(request_id) if left else None
+                if job is not None:
+                    await self.marks.note(job, answered=True)
+
         delivery = under_way.get()
         if delivery is None:
-            await self._note_told(request_id, left=True)
+            await note(True)
         else:
-            await delivery.tell(lambda left: self._note_told(request_id, left=left))
-
-    async def _note_told(self, request_id: str, *, left: bool) -> None:
-        with contextlib.suppress(LedgerUnavailable):
-            job = await self._ledger.records.get(request_id) if left else None
-            if job is not None:
-                await self.marks.note(job, answered=True)
+            await delivery.tell(note)
 
     async def look(self, job: Generation) -> Outcome:
         """Say how a generation stands at once, for a client that asks until it is done.

@@ -11,8 +11,9 @@ from meigen_mcp.catalogue.models import Model
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Opening, Terms
-from meigen_mcp.ledger.offers import Offers
+from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.spending import HOUR, hold_to_cap
+from meigen_mcp.ledger.team import hold
 from meigen_mcp.service.consent import Consent
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.service.person import Person, Way
@@ -58,14 +59,14 @@ class Budget:
     def __init__(
         self,
         settings: Settings,
-        offers: Offers,
+        ledger: Ledger,
         catalogue: CurrentCatalogue,
         clocks: Clocks,
     ) -> None:
         self.settings = settings
         self.catalogue = catalogue
         self.clocks = clocks
-        self._consent = Consent(settings, offers, clocks)
+        self._consent = Consent(settings, ledger, clocks)
 
     async def decide(
         self,
@@ -93,7 +94,7 @@ class Budget:
         """
         ceiling = _credits(max_credits)
         caps = (self.settings.max_per_generation, self.settings.max_per_day, ceiling)
-        capped = any(cap is not None for cap in caps)
+        capped = any(cap is not None for cap in caps) or bool(opening.allowances)
         firm, sent = self._firm(draft, model)
         recent = self._recent(firm.quote, opening)
         asked = recent is not None or self._too_dear(firm.quote)
@@ -106,7 +107,7 @@ class Budget:
         )
         if not (asked or capped):
             return self._intent(draft, draft.arguments, draft.quote.credits, terms)
-        self._hold_to_caps(firm.quote, ceiling)
+        self._hold_to_caps(firm.quote, ceiling, opening)
         if asked:
             match await self._consent.find(firm, recent, ceiling, person, opening.offer):
                 case "asked" | "offer" as yes:
@@ -139,7 +140,7 @@ class Budget:
         """Return the refusal that a call would meet, if a cap or its ceiling is against it."""
         firm, _ = self._firm(draft, model)
         try:
-            self._hold_to_caps(firm.quote, _credits(max_credits))
+            self._hold_to_caps(firm.quote, _credits(max_credits), opening)
             hold_to_cap(firm.quote.credits, self.settings.max_per_day, opening.spent_today)
         except errors.OverCap as refusal:
             return refusal
@@ -155,7 +156,7 @@ class Budget:
             return draft, sent
         return replace(draft, quote=pricing.quote(model, sent, today)), sent
 
-    def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None) -> None:
+    def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None, opening: Opening) -> None:
         """Refuse what a cap of the person, or the call's own ceiling, does not allow."""
         caps = {
             "MEIGEN_MAX_CREDITS_PER_GENERATION": self.settings.max_per_generation,
@@ -174,6 +175,7 @@ class Budget:
                     f"It would cost {quote.credits:f} credits ({quote.basis}); {name} is {cap:f}."
                     " Nothing was sent or charged."
                 )
+        hold(quote.credits if quote.bounded else None, opening.allowances)
         if ceiling is not None and quote.credits is not None and quote.credits > ceiling:
             raise errors.OverCap(
                 f"It would cost {quote.credits:f} credits ({quote.basis}); maxCredits is"

@@ -9,7 +9,8 @@ from typing import Literal
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import Declined
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.offers import OFFERED_FOR, Offer, Offers
+from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.ledger.offers import OFFERED_FOR, Offer
 from meigen_mcp.service.person import Person, Question, Way
 from meigen_mcp.settings import Settings, default_data_dir
 from meigen_mcp.system import Clocks
@@ -26,13 +27,13 @@ class Consent:
 
     Args:
         settings: what the environment says.
-        offers: the calls that wait for a yes.
+        ledger: has the calls that wait for a yes.
         clocks: what ends a yes as soon as one of them says so.
     """
 
-    def __init__(self, settings: Settings, offers: Offers, clocks: Clocks) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, clocks: Clocks) -> None:
         self._settings = settings
-        self._offers = offers
+        self._ledger = ledger
         self._clocks = clocks
 
     def lasts(self, at: float) -> bool:
@@ -71,14 +72,14 @@ class Consent:
             return "offer"
         passed_on = repeated and _covered(draft.quote, ceiling)
         if not person.can_ask:
-            offer = offer if repeated else await self._offers.note(offer, "offered")
+            offer = offer if repeated else await self._ledger.offers.note(offer, "offered")
             return _unheard("pass on", offer, passed_on=passed_on)
         if not answers and offer.asked >= MOST_QUESTIONS:
             if offer.declined:
                 raise self._declined(draft)
             return "terminal"
         if not answers or not repeated:
-            offer = await self._offers.note(offer, "asked")
+            offer = await self._ledger.offers.note(offer, "asked")
         way = await self._asked(draft, recent, person, offer, passed_on=passed_on)
         return "offer" if approved and way != "asked" else way
 
@@ -98,16 +99,16 @@ class Consent:
             case "approved":
                 return "asked"
             case "declined":
-                await self._offers.note(offer, "declined")
+                await self._ledger.offers.note(offer, "declined")
                 raise self._declined(draft)
             case "no answer":
                 return "ask again" if offer.asked < MOST_QUESTIONS else "terminal"
             case "automatic":
                 before = offer.automatic
-                offer = await self._offers.note(offer, "automatic")
+                offer = await self._ledger.offers.note(offer, "automatic")
                 return _unheard("automatic", offer, passed_on=passed_on and before > 0)
             case "cannot ask":
-                offer = await self._offers.note(offer, "not askable")
+                offer = await self._ledger.offers.note(offer, "not askable")
                 return _unheard("pass on", offer, passed_on=passed_on)
 
     def _declined(self, draft: Generation) -> Declined:

@@ -12,6 +12,7 @@ import anyio
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Calls
+from meigen_mcp.ledger.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -54,18 +55,19 @@ under_way: ContextVar[Delivery | None] = ContextVar("under_way", default=None)
 class Marks:
     """Notes in the ledger whether calls got their answer; what cannot be noted is noted later."""
 
-    def __init__(self, calls: Calls) -> None:
-        self._calls = calls
-        self._lost: dict[str, Generation] = {}
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._lost: dict[tuple[Calls, str], Generation] = {}  # the calls are the person's
 
     async def note(self, job: Generation, *, answered: bool) -> None:
         """Note it; nobody waits long for that."""
+        calls = self._ledger.calls
         if not answered:
-            self._lost[job.request_id] = job
+            self._lost[calls, job.request_id] = job
         try:
             with anyio.move_on_after(MARKED_WITHIN, shield=True):
-                await self._calls.mark(job, answered=answered)
-                self._lost.pop(job.request_id, None)
+                await calls.mark(job, answered=answered)
+                self._lost.pop((calls, job.request_id), None)
         except LedgerUnavailable:
             pass  # the poller says so
         except Exception:  # it must not cost the answer
@@ -77,9 +79,9 @@ class Marks:
         Raises:
             LedgerUnavailable: it still cannot be noted.
         """
-        for job in list(self._lost.values()):
-            await self._calls.mark(job, answered=False)
-            self._lost.pop(job.request_id, None)
+        for (calls, request_id), job in list(self._lost.items()):
+            await calls.mark(job, answered=False)
+            self._lost.pop((calls, request_id), None)
 
 
 class Answer:

@@ -1,5 +1,6 @@
 """What a call comes to."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -7,6 +8,7 @@ from typing import NamedTuple
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import OverCap, Problem
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.team import Allowance
 from meigen_mcp.reports import Balance
 from meigen_mcp.service.person import Way
 
@@ -97,6 +99,7 @@ class Listing:
         sandbox: they are a sandbox's.
         anew: they are a sandbox's that forgets everything when its server ends.
         others: how many of them an earlier token made, without proof that they are this account's.
+        allowances: the caps of the person and of the team that hold for the next call.
     """
 
     jobs: tuple[Generation, ...]
@@ -106,3 +109,4 @@ class Listing:
     sandbox: bool = False
     anew: bool = False
     others: int = 0
+    allowances: Sequence[Allowance] = ()

@@ -22,9 +22,11 @@ from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.catalogue.rules import present
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.asking import acting
 from meigen_mcp.ledger.calls import AskFirst, Opening, Terms
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import fingerprint
+from meigen_mcp.people import wire_key
 from meigen_mcp.service.aftermath import after_money, as_far_as_known, unforeseen
 from meigen_mcp.service.answering import Answering, Begun, runs
 from meigen_mcp.service.budget import Budget, Unapproved
@@ -65,7 +67,7 @@ class Service:
         self._closing = False
         self._ledger = ledger
         self._references = references
-        self._budget = Budget(settings, ledger.offers, catalogue, self.clocks)
+        self._budget = Budget(settings, ledger, catalogue, self.clocks)
         self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing)
 
     def close(self) -> None:
@@ -103,6 +105,7 @@ class Service:
             anew=anew,
             others=others,
             sandbox=self.settings.sandbox is not None,
+            allowances=found.allowances,
         )
 
     @property
@@ -287,7 +290,7 @@ class Service:
         Returns:
             What the ledger says; or what is told where it cannot say whether it was written.
         """
-        key = {"idempotencyKey": draft.request_id}
+        key = {"idempotencyKey": wire_key(acting.get(), draft.request_id)}
         body = json.dumps({**sent, **key}, ensure_ascii=False)
         watched = self.clock() + ACCEPTANCE + wait if wait else 0.0
         job = replace(draft, body=body, watched_until=watched)

@@ -13,10 +13,12 @@ import anyio
 
 from meigen_mcp.api.client import Api
 from meigen_mcp.errors import LedgerUnavailable, MeigenError, UploadFailed
+from meigen_mcp.ledger.asking import acting
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.uploads import CLIPS_GOOD_FOR, GOOD_FOR
 from meigen_mcp.media.local_clips import LocalClip
 from meigen_mcp.media.local_files import LocalImage
+from meigen_mcp.people import named
 from meigen_mcp.service.results import Copies
 from meigen_mcp.settings import Settings
 
@@ -119,6 +121,7 @@ class Uploads:
 
     def _key(self, file: File) -> str:
         """Return by what a copy is known: clips lie at the API, pictures at the upload gateway."""
+        key = file.sha256
         if isinstance(file, LocalClip):
-            return f"{self._origin} {file.kind} {file.sha256}"
-        return file.sha256
+            key = f"{self._origin} {file.kind} {key}"
+        return named(key, acting.get())

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 
 from meigen_mcp.foreign import flat
 from meigen_mcp.origins import is_loopback, origin_of
-from meigen_mcp.settings import Settings
+from meigen_mcp.settings import Settings, SignIn
 from meigen_mcp.system import private_folder, secret
 
 LEAST_TOKEN = 24
@@ -67,6 +68,7 @@ class Access:
     Attributes:
         names: the hosts that the server goes by, in lower case.
         token: what every request must bring; None: nothing.
+        sign_in: how people sign in; then the SDK looks at what a request brings, `token` included.
         token_file: where the token is, if it was made here.
         discreet: all requests count as ones from elsewhere.
         guarded: requests from elsewhere are let in; they bring a token that nobody guesses, or
@@ -78,11 +80,17 @@ class Access:
     token_file: Path | None = None
     discreet: bool = False
     guarded: bool = False
+    sign_in: SignIn | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether a request must bring anything."""
+        return self.token is not None or self.sign_in is not None
 
     @property
     def spoken(self) -> tuple[str, ...]:
         """The names, and what else it answers to, in words."""
-        own = ("the addresses of this computer",) if self.token is not None else ()
+        own = ("the addresses of this computer",) if self.asks else ()
         return (*sorted(self.names), *own)
 
     def recognise(self, headers: Headers) -> None:
@@ -103,7 +111,7 @@ class Access:
     def _goes_by(self, host: str) -> bool:
         """Say whether a host, with or without a port, is one of ours."""
         name = _name(host)
-        return name in self.names or (self.token is not None and _own_address(name))
+        return name in self.names or (self.asks and _own_address(name))
 
     def admit(self, headers: Headers) -> bool:
         """Let a request in whose host is recognised, or not; return whether it is from elsewhere.
@@ -111,6 +119,8 @@ class Access:
         Raises:
             NotAdmitted: it brings no token, or is from elsewhere and must not be.
         """
+        if self.sign_in is not None:
+            return True  # whose request it is, and whether it is anybody's, the SDK asks next
         if self.token is not None and not self._brought(headers.get("authorization", "")):
             raise NotAdmitted(HTTPStatus.UNAUTHORIZED, _ASKED)
         elsewhere = self.discreet or _elsewhere(headers)
@@ -161,21 +171,30 @@ def access_for(
             raise CannotServe(
                 f"--allowed-host {flat(name)} is no host name, such as pictures.example."
             )
-    given = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), *allowed)
+    sign_in = settings.sign_in
+    named = (urlsplit(sign_in.resource).netloc,) if sign_in else ()
+    given = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), *allowed, *named)
     names = frozenset(_name(_spell(name)) for name in given) - {""}
     if no_token:
-        if public:
+        if public or sign_in is not None:
             raise CannotServe(
-                "--no-token is for this computer alone; leave it out, or --host and --allowed-host."
+                "--no-token is for this computer alone; leave it out, or --host, --allowed-host and"
+                " MEIGEN_OAUTH_ISSUER."
             )
         return Access(names, None)
     token, kept = settings.http_token, None
-    own = token is None and loopback and not sandbox
+    own = token is None and loopback and not sandbox and sign_in is None
     shared = () if sandbox else _SHARED
     needed = {"MEIGEN_HTTP_TOKEN", *shared, *(("MEIGEN_DATA_DIR",) if own else ())}
-    wrong = [str(p) for p in settings.problems if public or p.field in needed]
+    wrong = [
+        str(p)
+        for p in settings.problems
+        if public or p.field in needed or p.field.startswith("MEIGEN_OAUTH_")
+    ]
     if wrong:
         raise CannotServe("\n".join(wrong))
+    if sign_in is not None:
+        return _where_people_sign_in(names, token, sign_in)
     if own:
         token, kept = _own_token(settings.data_dir)
     if public and len(token or "") < LEAST_TOKEN and not (sandbox and loopback):
@@ -187,6 +206,17 @@ def access_for(
         )
     guarded = sandbox or len(token or "") >= LEAST_TOKEN
     return Access(names, token, kept, discreet=public, guarded=guarded)
+
+
+def _where_people_sign_in(names: frozenset[str], token: str | None, sign_in: SignIn) -> Access:
+    """Let in who signs in, and scripts by a token that nobody guesses; all are from elsewhere."""
+    if token is not None and len(token) < LEAST_TOKEN:
+        raise CannotServe(
+            "MEIGEN_HTTP_TOKEN lets in whoever guesses it, beside those who sign in: give it at"
+            f" least {LEAST_TOKEN} characters, or unset it. This one was just made:"
+            f" {secrets.token_urlsafe(LEAST_TOKEN)}"
+        )
+    return Access(names, token, discreet=True, guarded=True, sign_in=sign_in)
 
 
 def _own_token(folder: Path) -> tuple[str, Path]:

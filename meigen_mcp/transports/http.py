@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import anyio
@@ -29,20 +30,22 @@ from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat
 from meigen_mcp.origins import origin_of
 from meigen_mcp.server.access_notes import AccessNote, noted
-from meigen_mcp.service.delivery import Delivery, under_way
+from meigen_mcp.service.delivery import under_way
 from meigen_mcp.settings import Settings, from_elsewhere
 from meigen_mcp.system import Signal, listen_on, termination
 from meigen_mcp.transports.auth import Access, CannotServe, NotAdmitted
 from meigen_mcp.transports.connections import (
     ANSWERED_WITHIN,
-    CONNECTION,
     LONGEST_END,
-    BoundedProtocol,
     PromptServer,
     end_within,
 )
+from meigen_mcp.transports.passage import Passage
 from meigen_mcp.transports.sessions import Sessions
 from meigen_mcp.variables import LEAST_KEY
+
+if TYPE_CHECKING:
+    from meigen_mcp.transports.sign_in import Door
 
 log = logging.getLogger("meigen_mcp.http")
 log.setLevel(logging.INFO)  # whoever runs a server wants its address and its accesses
@@ -54,8 +57,6 @@ UNREADY = 3.0
 """Seconds in which a balancer must notice that one of many servers leaves."""
 LONGEST_SHARED_END = 12.0
 """Seconds from the wish to the end of one of many: what it is sending is waited for."""
-_ANSWERS = (b'"result":', b'"error":')
-"""What only the event of an answer holds; inside of a text the quotes would be escaped."""
 _LIBRARY_TEXT = re.compile(rb'"message":"(Parse|Validation) error: (?:[^"\\]|\\.)*"')
 
 
@@ -91,7 +92,9 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                 origin = f"{origin_of(host)}:{listener.getsockname()[1]}"
                 log.info("serving MCP on %s%s", origin, PATH)
                 log.info("it answers to %s; --allowed-host adds a name", ", ".join(access.spoken))
-                if access.token is not None:
+                if access.sign_in is not None:
+                    log.info("people sign in by %s", access.sign_in.issuer)
+                elif access.token is not None:
                     log.info(
                         "clients need the token in %s", access.token_file or "MEIGEN_HTTP_TOKEN"
                     )
@@ -156,7 +159,18 @@ async def start_serving(
     """
     shared = app.service.settings.database_url is not None
     sessions = Sessions(app.server, stateless=shared)
-    front = Front(sessions.asgi_app, access, lambda: app.service.ready, sessionless=shared)
+    door = None
+    if access.sign_in is not None:
+        from meigen_mcp.transports.sign_in import Door  # noqa: PLC0415  # few have people sign in
+
+        scripts = app.service.settings.http_token_name
+        door = Door(
+            *(sessions.asgi_app, access.sign_in, app.team),
+            static=access.token,
+            static_name=scripts,
+        )
+        group.start_soon(door.keys.run)
+    front = Front(sessions.asgi_app, access, lambda: app.service.ready, door, sessionless=shared)
     server = PromptServer(front)
 
     async def run_sessions(*, task_status: TaskStatus[None]) -> None:
@@ -187,6 +201,7 @@ class Front:
         inner: what serves MCP.
         access: who is let in.
         ready: says whether a call can be answered now.
+        door: what stands before `inner` where people sign in.
         sessionless: a 2025 client has no session, and so no stream of its own either.
 
     Attributes:
@@ -199,10 +214,12 @@ class Front:
         inner: ASGIApp,
         access: Access,
         ready: Callable[[], bool] = lambda: True,
+        door: "Door | None" = None,
         *,
         sessionless: bool = False,
     ) -> None:
-        self._inner = inner
+        self._inner = door or inner
+        self._door = door
         self._access = access
         self._ready = ready
         self._sessionless = sessionless
@@ -271,6 +288,9 @@ class Front:
         if scope["method"] == "OPTIONS" and "access-control-request-method" in headers:
             await _allow_page(headers)(scope, receive, send)
             return ""
+        if self._door is not None and scope["path"] == self._door.metadata_path:
+            await self._door.metadata(scope, receive, send)
+            return ""
         try:
             # Set for each: a request that was sent behind another begins in what that one left.
             from_elsewhere.set(self._access.admit(headers))
@@ -285,47 +305,6 @@ class Front:
         else:
             await PlainTextResponse(f"MCP is served on {PATH}.\n", 404)(scope, receive, send)
         return ""
-
-
-class Passage:
-    """One request on its way through, and the delivery of its answer.
-
-    That left once it is with the system, unless the client was gone before. In a stream of events
-    it is the one event that answers: some clients read no further and hang up.
-    """
-
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.delivery = Delivery()
-        self._connection: BoundedProtocol | None = scope.get("state", {}).get(CONNECTION)
-        self._receive = receive
-        self._send = send
-        self._sent = self._whole = self._left = False
-
-    async def receive(self) -> Message:
-        """Receive what the client sends; that it is gone ends the delivery."""
-        message = await self._receive()
-        if message["type"] == "http.disconnect" and not self._sent:  # else it says nothing new
-            await self.delivery.end(left=False)
-        return message
-
-    async def send(self, message: Message) -> None:
-        """Send a part of the answer."""
-        body = message.get("body", b"")
-        last = message["type"] == "http.response.body" and not message.get("more_body")
-        answers = any(word in body for word in _ANSWERS)
-        self._sent = self._sent or last or answers
-        await self._send(message)
-        there = self._connection is None or not self._connection.gone
-        self._whole = self._whole or (last and there)
-        if answers and there and not last:  # after the last part the SDK waits for nothing
-            self._left = self._left or await self._written()
-
-    async def end(self) -> None:
-        """End the delivery with the word whether the answer left."""
-        await self.delivery.end(left=self._left or (self._whole and await self._written()))
-
-    async def _written(self) -> bool:
-        return self._connection is None or await self._connection.written()
 
 
 def _refuse(refused: NotAdmitted) -> Response:

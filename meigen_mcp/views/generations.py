@@ -15,6 +15,7 @@ from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat, printable, printable_values
 from meigen_mcp.generation import Generation, record_uri
+from meigen_mcp.ledger.team import left
 from meigen_mcp.media.store import mime_of
 from meigen_mcp.reports import Balance, Fault
 from meigen_mcp.service.results import SANDBOXED, STARTS_ANEW, Listing, Outcome
@@ -306,6 +307,9 @@ def listing(result: Listing) -> Structure:
         "spentMonth": credits_json(result.spent_month),
         "reserved": credits_json(result.reserved),
     }
+    spans = {"dayLeft": left(result.allowances, 1), "monthLeft": left(result.allowances, 30)}
+    if budget := without_none({name: credits_json(amount) for name, amount in spans.items()}):
+        structure["budget"] = budget
     said = [SANDBOXED] if result.sandbox else []
     said += [STARTS_ANEW] if result.anew and not rows else []
     said += [next_step.of_others(result.others)] if result.others else []
@@ -343,11 +347,17 @@ def rows_text(rows: Sequence[Structure]) -> list[str]:
 
 def sums_text(structure: Structure) -> str:
     """Write what was spent."""
-    held = structure["reserved"]
+    held, budget = structure["reserved"], structure.get("budget", {})
+    spans = (("dayLeft", "today"), ("monthLeft", "in these 30 days"))
+    may = [f"{budget[name]} {span}" for name, span in spans if name in budget]
     return (
-        f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
-        f" {structure['spentMonth']} in 30 days"
-    ) + (f"; {held} of that only reserved, since the charge is not known" if held else "")
+        (
+            f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
+            f" {structure['spentMonth']} in 30 days"
+        )
+        + (f"; {held} of that only reserved, since the charge is not known" if held else "")
+        + (f"; you may still spend {' and '.join(may)}" if may else "")
+    )
 
 
 # --- media --------------------------------------------------------------------------------------

@@ -302,8 +302,8 @@ async def test_a_session_that_ends_is_forgotten(
             followed = dict(on.app.subscriptions.subscribed)
             await on.call("generate_image", prompt="a fox")
         with anyio.fail_after(10):
-            while "meigen://models" in on.app.subscriptions.subscribed:
+            while ("", "meigen://models") in on.app.subscriptions.subscribed:
                 await anyio.lowlevel.checkpoint()
         await on.call("generate_image", prompt="a hare")
-    assert followed == {RECORDS: 1, "meigen://models": 1}
+    assert followed == {("", RECORDS): 1, ("", "meigen://models"): 1}
     assert on.app.subscriptions.subscribed == {}

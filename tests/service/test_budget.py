@@ -13,6 +13,7 @@ from support.workbench import Someone, Workbench, answers, workbench
 
 from meigen_mcp import errors
 from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.ledger.team import TEAM, Caps
 from meigen_mcp.sandbox.state import Options
 from meigen_mcp.service.person import Question, Verdict
 from meigen_mcp.service.results import Outcome
@@ -86,6 +87,23 @@ async def test_an_unknown_price_counts_as_over_a_cap(tmp_path: Path) -> None:
         with pytest.raises(errors.OverCap, match="price is not known"):
             await on.generate(modelId="flux2-klein")
         assert ("models", b"") in on.wire.seen
+
+
+async def test_an_unknown_price_counts_as_over_what_the_team_may_spend(tmp_path: Path) -> None:
+    """Before anybody is asked about it."""
+    async with workbench(tmp_path, MEIGEN_CONFIRM_ABOVE="0") as on:
+        await on.ledger.team.set_caps(TEAM, Caps(month=Decimal(1000)))
+        on.wire.faults["models"] = [answers(500, body={})] * 9
+        with pytest.raises(errors.OverCap, match="so the team's cap of 1000 credits in 30 days"):
+            await on.generate(modelId="flux2-klein")
+
+
+async def test_what_does_not_fit_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    """A yes would be of no use."""
+    async with workbench(tmp_path, MEIGEN_CONFIRM_ABOVE="0") as on:
+        await on.ledger.team.set_caps(TEAM, Caps(day=Decimal(4)))
+        with pytest.raises(errors.OverCap, match="the team's cap of 4 credits in 24 hours"):
+            await on.generate(modelId="nanobanana-2")
 
 
 async def test_max_credits_refuses_a_dearer_quote(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from service.test_references import picture
 from support.workbench import Someone, Workbench, workbench
 
 from meigen_mcp.errors import UploadFailed
+from meigen_mcp.ledger.asking import acting_for
 
 HURRIED = 5.0
 """Seconds of patience of a client that leaves no time for an upload."""
@@ -52,6 +53,16 @@ async def test_an_upload_goes_on_after_its_call_and_the_next_one_uses_it(tmp_pat
         gate.set()
         made = await wish(on, path, 100)
         assert (made.job.submitted, len(on.emulator.posts), puts(on)) == (True, 1, 1)
+
+
+async def test_a_copy_is_its_persons(tmp_path: Path) -> None:
+    """Of those who share a server each has their own, also of one file; made again, it is there."""
+    path = picture(tmp_path / "own" / "cat.png")
+    async with workbench(tmp_path, MEIGEN_REFERENCE_DIRS=str(path.parent)) as on:
+        for person, uploaded in (("ann", 1), ("bob", 2), ("ann", 2)):
+            with acting_for(person):
+                await wish(on, path, 100)
+            assert puts(on) == uploaded
 
 
 async def test_an_upload_that_failed_while_nobody_waited_is_begun_anew(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import SAME, get_note, put_note
+from meigen_mcp.people import EVERYBODY, named, payer_of, person_of
 
 MOST_ACCOUNTS = 8
 """Accounts of earlier tokens that are asked about, the newest first."""
@@ -29,38 +30,58 @@ class PostgresAccounts:
     Args:
         database: knows the account by token.
         alone: nobody else's records are shown, whatever their origin.
+        person: whose records are meant, as in `people`.
     """
 
-    def __init__(self, database: Database, *, alone: bool) -> None:
+    def __init__(self, database: Database, *, alone: bool, person: str | None = EVERYBODY) -> None:
         self._database = database
         self._alone = alone
-        self._own: frozenset[str] = frozenset()
+        self._proven: frozenset[str] = frozenset()
+        self.person = person
 
     # --- within a query -------------------------------------------------------------------------
 
     @property
     def name(self) -> str:
         """The account's name by its token, under which an intent is written."""
-        return self._database.account
+        return named(self._database.account, self.person)
 
     def own(self, job: Generation) -> bool:
         """Say whether a record that was just read is the account's own, by token or by proof."""
-        return job.account in ("", self.name) or job.account in self._own
+        if self.person is not EVERYBODY and job.account and person_of(job.account) != self.person:
+            return False
+        payer = payer_of(job.account)
+        return payer in ("", self._database.account) or payer in self._proven
 
     async def listed_own(self, db: Connection) -> list[str]:
         """Return the names of the account: by its token first, then by proof."""
-        proven = await get_note(db, SAME.format(self.name)) or []
-        self._own = frozenset(proven)
-        return [self.name, *proven]
+        if self.person is EVERYBODY:
+            return await self.listed_paid(db)
+        return [named(payer, self.person) for payer in await self._payers(db)]
+
+    async def listed_paid(self, db: Connection) -> list[str]:
+        """Return the names of everybody whose credits are the same."""
+        payers = await self._payers(db)
+        found = [name for name in await self._of_origin(db) if payer_of(name) in payers]
+        return [*payers, *(name for name in found if name not in payers)]
+
+    async def _payers(self, db: Connection) -> list[str]:
+        proven = await get_note(db, SAME.format(self._database.account)) or []
+        self._proven = frozenset(proven)
+        return [self._database.account, *proven]
 
     async def listed_shown(self, db: Connection) -> list[str]:
         """Return the names of the accounts whose records are shown: the own ones first."""
         own = await self.listed_own(db)
-        others = [] if self._alone else await self._of_origin(db)
-        return [*own, *(name for name in others if name not in own)]
+        if self._alone or self.person:
+            return own
+        others = [name for name in await self._of_origin(db) if name not in own]
+        if self.person is not EVERYBODY:
+            others = [name for name in others if not person_of(name)]
+        return [*own, *others]
 
     async def _of_origin(self, db: Connection) -> list[str]:
-        found = await rows.every(db, _NAMES, (f"{self.name.rpartition(' ')[0]} ",))
+        found = await rows.every(db, _NAMES, (f"{self._database.account.rpartition(' ')[0]} ",))
         return [row["name"] for row in found]
 
     async def find(self, db: Connection, request_id: str) -> Generation | None:
@@ -69,8 +90,7 @@ class PostgresAccounts:
 
     async def find_others(self, db: Connection, request_id: str) -> Generation | None:
         """Return a record that another token made under a request id, and may be shown."""
-        shown = await self.listed_shown(db)
-        own = (self.name, *self._own)
+        shown, own = await self.listed_shown(db), await self.listed_own(db)
         return await _first(db, request_id, [name for name in shown if name not in own])
 
     # --- asked ----------------------------------------------------------------------------------
@@ -79,17 +99,18 @@ class PostgresAccounts:
         """Return finished generations of accounts that may be this one under an earlier token."""
 
         async def query(db: Connection) -> list[Generation]:
-            own = await self.listed_own(db)
-            others = [name for name in await self._of_origin(db) if name not in own]
+            own, names = await self._payers(db), await self._of_origin(db)
+            others = dict.fromkeys(payer_of(name) for name in names)
             found = [
                 await rows.every(
                     db,
-                    "SELECT * FROM meigen.generations WHERE account = %s"
+                    "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
                     " AND generation_id IS NOT NULL AND status IN ('completed', 'failed')"
                     " AND NOT twin ORDER BY id DESC LIMIT %s",
-                    (name, limit),
+                    ([name for name in names if payer_of(name) == payer], limit),
                 )
-                for name in others
+                for payer in others
+                if payer not in own
             ]
             newest = sorted((each for each in found if each), key=lambda each: -each[0]["id"])
             return [rows.read(row) for each in newest[:MOST_ACCOUNTS] for row in each]
@@ -102,9 +123,10 @@ class PostgresAccounts:
         async def put(db: Connection) -> None:
             # One at a time: of two that add to the list each would leave the other out.
             await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
-            proven = [name for name in (await self.listed_own(db))[1:] if name != account]
-            await put_note(db, SAME.format(self.name), [*proven, account])
-            await self.listed_own(db)
+            payer = payer_of(account)
+            proven = [name for name in (await self._payers(db))[1:] if name != payer]
+            await put_note(db, SAME.format(self._database.account), [*proven, payer])
+            await self._payers(db)
 
         await self._database.write(put)
 

@@ -15,10 +15,12 @@ from meigen_mcp.ledger.postgres.database import Database, Work
 from meigen_mcp.ledger.postgres.lease import MISSED
 from meigen_mcp.ledger.postgres.offers import find_offer
 from meigen_mcp.ledger.postgres.queue import PostgresQueue
-from meigen_mcp.ledger.postgres.records import last_balance, spent
+from meigen_mcp.ledger.postgres.records import last_balance
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import APPROVED, NAME, get_note
+from meigen_mcp.ledger.postgres.team import allowances, spent
 from meigen_mcp.ledger.spending import DAY, HOUR, hold_to_cap
+from meigen_mcp.ledger.team import hold
 
 # A call that its replica will hardly answer any more leaves an orphan too: whoever was cut off
 # calls again at once, before the lease of that one has ended.
@@ -54,7 +56,8 @@ class PostgresCalls:
     async def _opening(self, db: Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(await get_note(db, APPROVED.format(account)) or 0)
-        this_hour = await spent(db, now - HOUR)
+        person = self._accounts.person
+        this_hour = await spent(db, now - HOUR, person)
         recent = approved_at > now - HOUR
         durations = await rows.every(
             db,
@@ -65,11 +68,12 @@ class PostgresCalls:
         )
         return Opening(
             usual_seconds=usual(row["seconds"] for row in durations),
-            balance=await last_balance(db, await self._accounts.listed_own(db)),
+            balance=await last_balance(db, await self._accounts.listed_paid(db)),
             spent_today=await spent(db, now - DAY),
             spent_this_hour=this_hour,
             approved_at=approved_at,
-            spent_since_yes=await spent(db, approved_at) if recent else this_hour,
+            spent_since_yes=await spent(db, approved_at, person) if recent else this_hour,
+            allowances=await allowances(db, person, now),
         )
 
     async def open_call(self, draft: Generation, named: str | None) -> Opening:
@@ -161,6 +165,11 @@ class PostgresCalls:
                 owner=self._database.lease.owner,
                 adopted=job.adopted or not terms.adoptable,
             )
+            if await rows.one(db, "SELECT 1 FROM meigen.caps LIMIT 1") is not None:
+                # The sums are formed under the lock, and what was committed already is not refused.
+                await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
+                if await rows.find(db, owned.account, job.request_id) is None:
+                    hold(job.reserved, await allowances(db, self._accounts.person, job.created_at))
             (row,) = await rows.every(
                 db,
                 "SELECT * FROM meigen.add_intent(%s::jsonb, %s, %s, %s, %s, %s, %s, %s)",

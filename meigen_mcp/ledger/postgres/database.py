@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 for _talks in ("psycopg", "psycopg.pool"):  # they name hosts and people with each try
     logging.getLogger(_talks).setLevel(logging.CRITICAL)
 
-FORMAT = 2
+FORMAT = 4
 CONNECTIONS = 8
 ANSWER_WITHIN = 10.0
 """Seconds for which a caller waits, and what failed is tried again."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import cache
 from uuid import uuid4
 
 import anyio
@@ -10,6 +11,7 @@ import psycopg
 
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.ledger import Share
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.calls import PostgresCalls
@@ -21,6 +23,7 @@ from meigen_mcp.ledger.postgres.queue import PostgresQueue
 from meigen_mcp.ledger.postgres.records import PostgresRecords
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import PostgresLiveLists, PostgresUploads
+from meigen_mcp.ledger.postgres.team import PostgresTeam
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +71,26 @@ class PostgresLedger:
         accounts = self.accounts = PostgresAccounts(database, alone=alone)
         self.records = PostgresRecords(database, accounts, followers)
         self.queue = PostgresQueue(database, accounts, self.records, rate_limit)
-        self.calls = PostgresCalls(database, accounts, followers, self.queue)
         self.changes = PostgresChanges(database, accounts, self.records, self.queue, followers)
-        self.offers = PostgresOffers(database)
         self.uploads = PostgresUploads(database, gateway)
+        self.team = PostgresTeam(database)
         self.live_lists = PostgresLiveLists(database, origin)
         self.clock = database.lease.clock
+
+        def share(person: str | None) -> Share:
+            accounts = PostgresAccounts(database, alone=alone, person=person)
+            records = PostgresRecords(database, accounts, followers)
+            return Share(
+                accounts,
+                records,
+                PostgresCalls(database, accounts, followers, self.queue),
+                PostgresOffers(database, accounts),
+                PostgresChanges(database, accounts, records, self.queue, followers),
+            )
+
+        self.of = cache(share)
+        own = self.of("")
+        self.calls, self.offers = own.calls, own.offers
         self._listening = False
 
     async def open(self) -> None:

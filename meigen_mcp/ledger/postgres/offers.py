@@ -7,6 +7,7 @@ from psycopg.rows import DictRow
 from meigen_mcp.ledger.columns import read_quote, write
 from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer
 from meigen_mcp.ledger.postgres import rows
+from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
 
@@ -23,14 +24,15 @@ _STANDING = "made_at > %s AND made_at <= %s"  # one of the future is void
 class PostgresOffers:
     """The offers of an account; see `Offers`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, accounts: PostgresAccounts) -> None:
         self._database = database
+        self._accounts = accounts
 
     async def note(self, offer: Offer, event: Event) -> Offer:
         """Keep what happened to an offer, or to a new one, and return it as it is then."""
 
         async def keep(db: Connection) -> Offer:
-            account = self._database.account
+            account = self._accounts.name
             # One at a time: two that begin anew would both be the first.
             await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
             await db.execute(
@@ -45,9 +47,9 @@ class PostgresOffers:
             written = await _write(db, kept.after(event))
             await db.execute(
                 b"DELETE FROM meigen.offers WHERE (account, request_id) IN (SELECT account,"
-                b" request_id FROM meigen.offers ORDER BY approved_at IS NULL, made_at DESC"
-                b" OFFSET %s)",
-                (MOST_OFFERS,),
+                b" request_id FROM meigen.offers WHERE account = %s"
+                b" ORDER BY approved_at IS NULL, made_at DESC OFFSET %s)",
+                (account, MOST_OFFERS),
             )
             return written
 

@@ -24,6 +24,7 @@ from meigen_mcp.ledger.queue import (
     turn,
 )
 from meigen_mcp.ledger.records import Change, TakenOver
+from meigen_mcp.people import MARK, key_of, payer_of
 from meigen_mcp.system import Signal
 
 AT_ONCE = 100
@@ -90,17 +91,16 @@ class PostgresQueue:
         found = await rows.every(
             db,
             "SELECT * FROM meigen.generations WHERE owner = %s AND status = ANY(%s)"
-            " AND next_look <= %s AND request_id <> ALL(%s)"
-            " ORDER BY next_look, id LIMIT %s",
+            " AND next_look <= %s ORDER BY next_look, id LIMIT %s",
             (
                 self._database.lease.owner,
                 list(wanted.statuses),
                 now,
-                list(but),
-                wanted.places,
+                wanted.places + len(but),
             ),
         )
-        return [rows.read(row) for row in found]
+        jobs = map(rows.read, found)
+        return [job for job in jobs if key_of(job) not in but][: wanted.places]
 
     async def _next_at(self, db: Connection, after: float = 0.0) -> float | None:
         when: float | None = await rows.one(
@@ -116,20 +116,21 @@ class PostgresQueue:
         """Return how many are sent before a queued one, and when it is sent, as far as known."""
 
         async def query(db: Connection) -> tuple[int, float]:
-            account = job.account
+            payer = payer_of(job.account)
             place = await rows.one(
                 db,
-                "SELECT count(*) FROM meigen.generations WHERE account = %s"
+                "SELECT count(*) FROM meigen.generations"
+                " WHERE (account = %s OR starts_with(account, %s))"
                 " AND status = 'queued' AND next_look IS NOT NULL AND NOT parked"
                 " AND id < (SELECT id FROM meigen.generations"
                 " WHERE account = %s AND request_id = %s)",
-                (account, account, job.request_id),
+                (payer, f"{payer}{MARK}", job.account, job.request_id),
             )
             taken = await rows.every(
                 db,
                 "SELECT free_at FROM meigen.posts WHERE account = %s AND free_at > %s"
                 " ORDER BY free_at",
-                (account, now),
+                (payer, now),
             )
             freed = [row["free_at"] for row in taken]
             return place, turn(place, freed, self._limit, job, now)
@@ -301,7 +302,7 @@ class PostgresQueue:
             first = fresh.posted_at is None
             await db.execute(
                 b"INSERT INTO meigen.posts VALUES (%s, %s, %s, %s, %s)",
-                (name, job.account, job.request_id, first, held_until),
+                (name, payer_of(job.account), job.request_id, first, held_until),
             )
             posting = await rows.save(db, generation.posting(fresh, now))
             return posting, True, Slot(name, posting, first)
@@ -315,7 +316,7 @@ class PostgresQueue:
         self, db: Connection, job: Generation, now: float, held_until: float
     ) -> float:
         """Return when a slot may be free: now, or later."""
-        hold = float(await get_note(db, HOLD.format(job.account)) or 0)
+        hold = float(await get_note(db, HOLD.format(payer_of(job.account))) or 0)
         if now < hold <= now + LONGEST_HOLD:  # beyond that: by a clock that was set back
             return hold
         await db.execute(b"DELETE FROM meigen.posts WHERE free_at <= %s", (now,))
@@ -328,7 +329,7 @@ class PostgresQueue:
             db,
             "SELECT free_at FROM meigen.posts WHERE account = %s ORDER BY free_at DESC"
             " LIMIT 1 OFFSET %s",
-            (job.account, self._limit - 1),
+            (payer_of(job.account), self._limit - 1),
         )
         return now if last is None else min(float(last), now + SLOT_FREED_AFTER)
 
@@ -348,7 +349,7 @@ class PostgresQueue:
                 (now + SLOT_FREED_AFTER, slot.id),
             )
             if hold_until is not None:
-                await put_note(db, HOLD.format(slot.job.account), hold_until)
+                await put_note(db, HOLD.format(payer_of(slot.job.account)), hold_until)
             return changed
 
         job, _ = await self._database.write(end, patient=True, then=self._records.tell)

@@ -12,9 +12,12 @@ from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
+from meigen_mcp.ledger.postgres.team import allowances, spent
 from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
+
+_OF_PERSON = " AND strpos(account, '#') > 0 AND split_part(account, '#', 2) = %s"
 
 
 class PostgresRecords:
@@ -57,14 +60,17 @@ class PostgresRecords:
 
         async def query(db: Connection) -> Overview:
             jobs = [job for _, job in await self._newest(db, limit, None)]
+            person = self._accounts.person
             held = await rows.one(
                 db,
-                "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"
-                " WHERE created_at > %s AND credits_used IS NULL",
-                (now - MONTH,),
+                "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"  # noqa: S608  # ours
+                f" WHERE created_at > %s AND credits_used IS NULL{_OF_PERSON if person else ''}",
+                (now - MONTH, *([person] if person else [])),
             )
-            today, month = await spent(db, now - DAY), await spent(db, now - MONTH)
-            return Overview(jobs, today, month, Decimal(held) / 1000)
+            today = await spent(db, now - DAY, person)
+            month = await spent(db, now - MONTH, person)
+            caps = await allowances(db, person, now)
+            return Overview(jobs, today, month, Decimal(held) / 1000, caps)
 
         return await self._database.read(query)
 
@@ -125,12 +131,16 @@ class PostgresRecords:
                 "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
                 " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
                 " AND (%s::text IS NULL OR (account = ANY(%s) AND request_id = %s))"
+                " AND (%s::text IS NULL OR strpos(account, '#') > 0"
+                " AND split_part(account, '#', 2) = %s)"
                 " ORDER BY id FOR UPDATE",
                 (
                     ended_before,
                     request_id,
                     await self._accounts.listed_shown(db),
                     request_id,
+                    self._accounts.person or None,
+                    self._accounts.person,
                 ),
             )
             if found:
@@ -154,7 +164,7 @@ class PostgresRecords:
         """Return the account's credits as the API last told them, and when."""
 
         async def query(db: Connection) -> tuple[Balance, float] | None:
-            return await last_balance(db, await self._accounts.listed_own(db))
+            return await last_balance(db, await self._accounts.listed_paid(db))
 
         return await self._database.read(query)
 
@@ -239,8 +249,3 @@ async def last_balance(db: Connection, own: list[str]) -> tuple[Balance, float] 
     if job is None or job.balance is None or job.accepted_at is None:
         return None
     return job.balance, job.accepted_at
-
-
-async def spent(db: Connection, since: float) -> Decimal:
-    """Return the credits spent or reserved after a time, over all accounts."""
-    return Decimal(await rows.one(db, "SELECT meigen.spent(%s)", (since,))) / 1000

@@ -12,6 +12,7 @@ from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.sqlite import notes, rows
 from meigen_mcp.ledger.sqlite.database import Database
 from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.people import EVERYBODY, named, payer_of, person_of
 
 MOST_ACCOUNTS = 8
 """Accounts of earlier tokens that are asked about, the newest first."""
@@ -35,13 +36,17 @@ class SqliteAccounts:
         database: knows the account by token.
         worker: where statements run.
         alone: nobody else's records are shown, whatever their origin.
+        person: whose records are meant, as in `people`.
     """
 
-    def __init__(self, database: Database, worker: Worker, *, alone: bool) -> None:
+    def __init__(
+        self, database: Database, worker: Worker, *, alone: bool, person: str | None = EVERYBODY
+    ) -> None:
         self._database = database
         self._worker = worker
         self._alone = alone
-        self._own: frozenset[str] = frozenset()
+        self._proven: frozenset[str] = frozenset()
+        self.person = person
 
     @property
     def owner(self) -> str:
@@ -53,29 +58,50 @@ class SqliteAccounts:
     @property
     def name(self) -> str:
         """The account's name by its token, under which an intent is written."""
-        return self._database.account
+        return named(self._database.account, self.person)
 
     def own(self, job: Generation) -> bool:
         """Say whether a record that was just read is the account's own, by token or by proof."""
-        return job.account in ("", self.name) or job.account in self._own
+        if self.person is not EVERYBODY and job.account and person_of(job.account) != self.person:
+            return False
+        payer = payer_of(job.account)
+        return payer in ("", self._database.account) or payer in self._proven
 
     def listed_own(self, db: sqlite3.Connection) -> str:
         """Return the names of the account, as JSON: by its token first, then by proof."""
         return json.dumps(self._names(db))
 
+    def listed_paid(self, db: sqlite3.Connection) -> str:
+        """Return the names of everybody whose credits are the same, as JSON."""
+        return json.dumps(self._paid(db))
+
+    def _payers(self, db: sqlite3.Connection) -> list[str]:
+        proven = notes.get(db, notes.SAME.format(self._database.account)) or []
+        self._proven = frozenset(proven)
+        return [self._database.account, *proven]
+
+    def _paid(self, db: sqlite3.Connection) -> list[str]:
+        payers = self._payers(db)
+        found = [name for name in self._of_origin(db) if payer_of(name) in payers]
+        return [*payers, *(name for name in found if name not in payers)]
+
     def _names(self, db: sqlite3.Connection) -> list[str]:
-        proven = notes.get(db, notes.SAME.format(self.name)) or []
-        self._own = frozenset(proven)
-        return [self.name, *proven]
+        if self.person is EVERYBODY:
+            return self._paid(db)
+        return [named(payer, self.person) for payer in self._payers(db)]
 
     def listed_shown(self, db: sqlite3.Connection) -> str:
         """Return the names of the accounts whose records are shown, as JSON: the own ones first."""
         own = self._names(db)
-        others = [] if self._alone else [name for name in self._of_origin(db) if name not in own]
+        if self._alone or self.person:
+            return json.dumps(own)
+        others = [name for name in self._of_origin(db) if name not in own]
+        if self.person is not EVERYBODY:
+            others = [name for name in others if not person_of(name)]
         return json.dumps([*own, *others])
 
     def _of_origin(self, db: sqlite3.Connection) -> list[str]:
-        first = f"{self.name.rpartition(' ')[0]} "
+        first = f"{self._database.account.rpartition(' ')[0]} "
         found = db.execute(_OF_ORIGIN, {"first": first, "end": f"{first[:-1]}!"})
         return [row[0] for row in found]
 
@@ -100,16 +126,18 @@ class SqliteAccounts:
         """Return finished generations of accounts that may be this one under an earlier token."""
 
         def query(db: sqlite3.Connection) -> list[Generation]:
-            own = self._names(db)
-            others = [name for name in self._of_origin(db) if name not in own]
+            own, names = self._payers(db), self._of_origin(db)
+            others = dict.fromkeys(payer_of(name) for name in names)
             found = [
                 db.execute(
-                    "SELECT * FROM generations WHERE account = ? AND generation_id IS NOT NULL"
+                    f"SELECT * FROM generations WHERE account {LISTED}"  # noqa: S608  # our own
+                    " AND generation_id IS NOT NULL"
                     " AND status IN ('completed', 'failed') AND twin = 0"
                     " ORDER BY id DESC LIMIT ?",
-                    (name, limit),
+                    (json.dumps([name for name in names if payer_of(name) == payer]), limit),
                 ).fetchall()
-                for name in others
+                for payer in others
+                if payer not in own
             ]
             newest = sorted((each for each in found if each), key=lambda each: -each[0]["id"])
             return [rows.read(row) for each in newest[:MOST_ACCOUNTS] for row in each]
@@ -120,8 +148,9 @@ class SqliteAccounts:
         """Note as proven that an account is this one."""
 
         def put(db: sqlite3.Connection) -> None:
-            proven = [name for name in self._names(db)[1:] if name != account]
-            notes.put(db, notes.SAME.format(self.name), [*proven, account])
-            self._names(db)
+            payer = payer_of(account)
+            proven = [name for name in self._payers(db)[1:] if name != payer]
+            notes.put(db, notes.SAME.format(self._database.account), [*proven, payer])
+            self._payers(db)
 
         await self._worker.write(put)

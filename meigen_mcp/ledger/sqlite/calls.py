@@ -18,7 +18,9 @@ from meigen_mcp.ledger.sqlite.offers import find_offer, use_offer
 from meigen_mcp.ledger.sqlite.queue import SqliteQueue
 from meigen_mcp.ledger.sqlite.records import last_balance
 from meigen_mcp.ledger.sqlite.spending import spent
+from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.ledger.team import hold
 
 _ALIKE = f"account {LISTED} AND fingerprint = ? AND (abandoned = 1 OR parked = 1)"
 _LEFT = (
@@ -53,14 +55,17 @@ class SqliteCalls:
     def _opening(self, db: sqlite3.Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(notes.get(db, notes.APPROVED.format(account)) or 0)
-        this_hour = spent(db, now - HOUR)
+        person = self._accounts.person
+        this_hour = spent(db, now - HOUR, person)
+        recent = approved_at > now - HOUR
         return Opening(
             usual_seconds=_usual_seconds(db, draft.model_id),
-            balance=last_balance(db, self._accounts.listed_own(db)),
+            balance=last_balance(db, self._accounts.listed_paid(db)),
             spent_today=spent(db, now - DAY),
             spent_this_hour=this_hour,
             approved_at=approved_at,
-            spent_since_yes=spent(db, approved_at) if approved_at > now - HOUR else this_hour,
+            spent_since_yes=spent(db, approved_at, person) if recent else this_hour,
+            allowances=allowances(db, person, now),
         )
 
     async def open_call(self, draft: Generation, named: str | None) -> Opening:
@@ -124,12 +129,13 @@ class SqliteCalls:
                 return known, False
             self._database.must_be_in_place()
             if terms.ask_above is not None:
-                recent = spent(db, terms.counted_from)
+                recent = spent(db, terms.counted_from, self._accounts.person)
                 if recent + terms.price > terms.ask_above:
                     return AskFirst(recent), False
             use_offer(db, account, job, needed=terms.by_offer)
             if terms.cap_per_day is not None:
                 hold_to_cap(job.reserved, terms.cap_per_day, spent(db, now - DAY))
+            hold(job.reserved, allowances(db, self._accounts.person, now))
             if terms.approved:
                 notes.put(db, notes.APPROVED.format(account), now)
             owned = replace(

@@ -18,7 +18,7 @@ from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.system import Lock, can_lock, private_file, private_folder, secret
 
 NAME = "ledger.sqlite3"
-FORMAT = 8
+FORMAT = 10
 BUSY_SECONDS = 10.0
 """How long other processes may keep the file busy."""
 SLICE = 0.1

@@ -4,12 +4,14 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import anyio
 
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.ledger import Share
 from meigen_mcp.ledger.sqlite.accounts import SqliteAccounts
 from meigen_mcp.ledger.sqlite.calls import SqliteCalls
 from meigen_mcp.ledger.sqlite.changes import SqliteChanges
@@ -18,6 +20,7 @@ from meigen_mcp.ledger.sqlite.offers import SqliteOffers
 from meigen_mcp.ledger.sqlite.queue import SqliteQueue
 from meigen_mcp.ledger.sqlite.records import SqliteRecords
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase, rescued
+from meigen_mcp.ledger.sqlite.team import SqliteTeam
 from meigen_mcp.ledger.sqlite.uploads import SqliteUploads
 from meigen_mcp.ledger.sqlite.worker import Worker
 
@@ -62,11 +65,25 @@ class SqliteLedger:
         accounts = self.accounts = SqliteAccounts(database, worker, alone=alone)
         self.records = SqliteRecords(accounts, worker, followers)
         self.queue = SqliteQueue(database, accounts, worker, self.records, rate_limit)
-        self.calls = SqliteCalls(database, accounts, worker, followers, self.queue)
         self.changes = SqliteChanges(accounts, worker, self.records, self.queue, followers)
-        self.offers = SqliteOffers(database, worker)
         self.uploads = SqliteUploads(worker, gateway)
+        self.team = SqliteTeam(worker)
         self.live_lists = SqliteLiveLists(worker, origin)
+
+        def share(person: str | None) -> Share:
+            accounts = SqliteAccounts(database, worker, alone=alone, person=person)
+            records = SqliteRecords(accounts, worker, followers)
+            return Share(
+                accounts,
+                records,
+                SqliteCalls(database, accounts, worker, followers, self.queue),
+                SqliteOffers(accounts, worker),
+                SqliteChanges(accounts, worker, records, self.queue, followers),
+            )
+
+        self.of = cache(share)
+        own = self.of("")
+        self.calls, self.offers = own.calls, own.offers
         self.clock: Callable[[], float] = time.time
 
     async def open(self) -> None:

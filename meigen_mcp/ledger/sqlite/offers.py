@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.columns import read_quote, write
 from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, ended
-from meigen_mcp.ledger.sqlite.database import Database
+from meigen_mcp.ledger.sqlite.accounts import SqliteAccounts
 from meigen_mcp.ledger.sqlite.worker import Worker
 
 _COLUMNS = tuple(field.name for field in fields(Offer))
@@ -18,15 +18,15 @@ _STANDING = "made_at > :now - :offered_for AND made_at <= :now"  # one of the fu
 class SqliteOffers:
     """The offers of an account; see `Offers`."""
 
-    def __init__(self, database: Database, worker: Worker) -> None:
-        self._database = database
+    def __init__(self, accounts: SqliteAccounts, worker: Worker) -> None:
+        self._accounts = accounts
         self._worker = worker
 
     async def note(self, offer: Offer, event: Event) -> Offer:
         """Keep what happened to an offer, or to a new one, and return it as it is then."""
 
         def keep(db: sqlite3.Connection) -> Offer:
-            account = self._database.account
+            account = self._accounts.name
             db.execute("DELETE FROM offers WHERE made_at <= ?", (offer.made_at - OFFERED_FOR,))
             row = db.execute(
                 f"{_READ} account = ? AND request_id = ?", (account, offer.request_id)
@@ -36,9 +36,9 @@ class SqliteOffers:
                 kept = replace(offer, account=account)
             written = _write(db, kept.after(event))
             db.execute(
-                "DELETE FROM offers WHERE rowid NOT IN (SELECT rowid FROM offers"
-                " ORDER BY approved_at IS NULL, made_at DESC LIMIT ?)",
-                (MOST_OFFERS,),
+                "DELETE FROM offers WHERE account = ? AND rowid NOT IN (SELECT rowid FROM offers"
+                " WHERE account = ? ORDER BY approved_at IS NULL, made_at DESC LIMIT ?)",
+                (account, account, MOST_OFFERS),
             )
             return written
 

@@ -16,6 +16,7 @@ from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot, in_line
 from meigen_mcp.ledger.sqlite.records import SqliteRecords, changed_row
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase
 from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.people import key_of, payer_of
 from meigen_mcp.system import Signal
 
 _UNSENT = (
@@ -86,8 +87,8 @@ class SqliteQueue:
             " AND next_look <= ? ORDER BY next_look, id LIMIT ?",
             (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
         ).fetchall()
-        free = [row for row in found if row["request_id"] not in but]
-        return [rows.read(row) for row in free[: wanted.places]]
+        jobs = map(rows.read, found)
+        return [job for job in jobs if key_of(job) not in but][: wanted.places]
 
     def _next_at(self, db: sqlite3.Connection, after: float = 0.0) -> float | None:
         (when,) = db.execute(
@@ -241,7 +242,7 @@ class SqliteQueue:
             if not self._database.in_place:
                 later, loud = changed_row(db, job, lambda j: generation.displaced(j, now))
                 return later, loud, None
-            hold = float(notes.get(db, notes.HOLD.format(job.account)) or 0)
+            hold = float(notes.get(db, notes.HOLD.format(payer_of(job.account))) or 0)
             held = now < hold <= now + LONGEST_HOLD  # beyond that: by a clock that was set back
             slot, free_at = (
                 (None, hold) if held else claim_slot(db, job, self._limit, now, held_until)
@@ -268,7 +269,7 @@ class SqliteQueue:
         def end(db: sqlite3.Connection) -> tuple[Generation, bool]:
             free_slot(db, int(slot.id), now)
             if hold_until is not None:
-                notes.put(db, notes.HOLD.format(slot.job.account), hold_until)
+                notes.put(db, notes.HOLD.format(payer_of(slot.job.account)), hold_until)
             return changed_row(db, slot.job, change, by_owner=True)
 
         job, _ = await self._worker.write(end, patient=True, then=self._records.tell)

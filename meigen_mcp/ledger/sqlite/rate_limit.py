@@ -7,6 +7,7 @@ import sqlite3
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, turn
+from meigen_mcp.people import MARK, payer_of
 
 
 def claim_slot(
@@ -26,13 +27,13 @@ def claim_slot(
     )
     last = db.execute(
         "SELECT free_at FROM posts WHERE account = ? ORDER BY free_at DESC LIMIT 1 OFFSET ?",
-        (job.account, limit - 1),
+        (payer_of(job.account), limit - 1),
     ).fetchone()
     if last is not None:
         return None, min(float(last[0]), now + SLOT_FREED_AFTER)
     (slot,) = db.execute(
         "INSERT INTO posts (account, request_id, free_at) VALUES (?, ?, ?) RETURNING id",
-        (job.account, job.request_id, held_until),
+        (payer_of(job.account), job.request_id, held_until),
     ).fetchone()
     return slot, None
 
@@ -44,15 +45,16 @@ def free_slot(db: sqlite3.Connection, slot: int, now: float) -> None:
 
 def in_line(db: sqlite3.Connection, job: Generation, limit: int, now: float) -> tuple[int, float]:
     """Return how many are sent before a queued one, and when it is sent, as far as is known."""
+    payer = payer_of(job.account)
     (place,) = db.execute(
         "SELECT count(*) FROM generations INDEXED BY by_due"
-        " WHERE account = ? AND next_look IS NOT NULL"
+        " WHERE (account = ? OR account > ? AND account < ?) AND next_look IS NOT NULL"
         " AND status = 'queued' AND parked = 0 AND id < (SELECT id FROM generations"
         " WHERE account = ? AND request_id = ?)",
-        (job.account, job.account, job.request_id),
+        (payer, f"{payer}{MARK}", f"{payer}{chr(ord(MARK) + 1)}", job.account, job.request_id),
     ).fetchone()
     taken = db.execute(
         "SELECT free_at FROM posts WHERE account = ? AND free_at > ? ORDER BY free_at",
-        (job.account, now),
+        (payer, now),
     )
     return place, turn(place, [row[0] for row in taken], limit, job, now)

@@ -13,6 +13,7 @@ from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
 from meigen_mcp.ledger.sqlite.spending import reserved, spent
+from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
 from meigen_mcp.reports import Balance
 
@@ -24,6 +25,9 @@ class SqliteRecords:
         self._accounts = accounts
         self._worker = worker
         self._followers = followers
+        # The plus: the newest are found from the end, and hardly any is not shown, unless many
+        # people share a ledger.
+        self._shown = f"{'' if accounts.person else '+'}account {LISTED}"
 
     async def get(self, name: str) -> Generation | None:
         """Return the record with this `generationId` or `requestId`."""
@@ -55,8 +59,10 @@ class SqliteRecords:
 
         def query(db: sqlite3.Connection) -> Overview:
             jobs = [job for _, job in self._newest(db, limit, None)]
-            today, month = spent(db, now - DAY), spent(db, now - MONTH)
-            return Overview(jobs, today, month, reserved(db, now - MONTH))
+            person = self._accounts.person
+            caps = allowances(db, person, now)
+            today, month = spent(db, now - DAY, person), spent(db, now - MONTH, person)
+            return Overview(jobs, today, month, reserved(db, now - MONTH, person), caps)
 
         return await self._worker.read(query)
 
@@ -64,8 +70,7 @@ class SqliteRecords:
         self, db: sqlite3.Connection, limit: int, before: int | None
     ) -> list[tuple[int, Generation]]:
         found = db.execute(
-            # The plus: the newest are found from the end, and hardly any is not shown.
-            f"SELECT * FROM generations WHERE +account {LISTED} AND id < ?"  # noqa: S608  # our own
+            f"SELECT * FROM generations WHERE {self._shown} AND id < ?"  # noqa: S608  # our own
             " ORDER BY id DESC LIMIT ?",
             (
                 self._accounts.listed_shown(db),
@@ -80,7 +85,7 @@ class SqliteRecords:
 
         def query(db: sqlite3.Connection) -> tuple[Generation, int] | None:
             row = db.execute(
-                f"SELECT * FROM (SELECT * FROM generations WHERE +account {LISTED}"  # noqa: S608  # our own
+                f"SELECT * FROM (SELECT * FROM generations WHERE {self._shown}"  # noqa: S608  # our own
                 " ORDER BY id DESC LIMIT 1000) WHERE EXISTS"
                 " (SELECT 1 FROM json_each(media_urls) WHERE value = ?) LIMIT 1",
                 (self._accounts.listed_shown(db), url),
@@ -116,8 +121,17 @@ class SqliteRecords:
             found = db.execute(
                 "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # our own
                 " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
-                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))",
-                (ended_before, request_id, self._accounts.listed_shown(db), request_id),
+                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))"
+                " AND (? IS NULL OR instr(account, '#') > 0"
+                " AND substr(account, instr(account, '#') + 1) = ?)",
+                (
+                    ended_before,
+                    request_id,
+                    self._accounts.listed_shown(db),
+                    request_id,
+                    self._accounts.person or None,
+                    self._accounts.person,
+                ),
             ).fetchall()
             db.execute(
                 "UPDATE generations SET prompt = '', arguments = '{}', body = '', made_from = '[]',"
@@ -142,7 +156,7 @@ class SqliteRecords:
 
     async def last_balance(self) -> tuple[Balance, float] | None:
         """Return the account's credits as the API last told them, and when."""
-        return await self._worker.read(lambda db: last_balance(db, self._accounts.listed_own(db)))
+        return await self._worker.read(lambda db: last_balance(db, self._accounts.listed_paid(db)))
 
     async def change(
         self,
