@@ -36,10 +36,10 @@ REPLICAS = 3
 TOKEN = "correct-horse-battery-staple"
 PICTURE = {"modelId": "z-image-turbo"}
 CALLERS = 2
-"""Of each era."""
-PACE = 0.05
+"""Of each era, since one alone may wait while a replica leaves."""
+PACE = 0.2
 """Seconds between two calls of a caller."""
-AFTER_ALL = 20
+AFTER_ALL = 5
 """Calls of each caller once the last replica is replaced."""
 
 HAPROXY = """
