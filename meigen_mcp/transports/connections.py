@@ -164,23 +164,27 @@ class PromptServer(uvicorn.Server):
         """Take in what comes, when there is room; the rest waits in the system's queue."""
         loop = asyncio.get_running_loop()
         while True:
+            await anyio.wait_readable(listener)
+            room = await self._make_room()
             taken: list[socket.socket] = []
+            failure: OSError | None = None
             try:
-                taken.append((await loop.sock_accept(listener))[0])
-                room = await self._make_room()
                 while len(taken) < room:
                     taken.append(listener.accept()[0])
             except BlockingIOError:
                 pass  # no more wait
             except OSError as error:  # one is gone already, or no descriptor is free
-                await self._wait_for_descriptors(error)
+                failure = error
             for connection in taken:
                 connection.setblocking(False)
                 with suppress(OSError):  # asyncio does it for others, and misses ours
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Whoever is gone meanwhile is no error of ours.
+            # Whoever is gone meanwhile is no error of ours. An end that comes meanwhile finds each
+            # with a protocol, which it closes.
             made = (loop.connect_accepted_socket(self._speak, part) for part in taken)
-            await asyncio.gather(*made, return_exceptions=True)
+            await asyncio.shield(asyncio.gather(*made, return_exceptions=True))
+            if failure is not None:
+                await self._wait_for_descriptors(failure)
 
     def _speak(self) -> BoundedProtocol:
         return BoundedProtocol(self.config, self.server_state, self.lifespan.state)

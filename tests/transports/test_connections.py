@@ -1,7 +1,7 @@
 """Strangers who stay and clients who leave keep nobody out, and no result from being saved."""
 
-import asyncio
 import errno
+import gc
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -144,6 +144,27 @@ async def test_whoever_comes_while_all_are_at_work_is_served_after_them(
     assert (before, answers) == ([], ["first", "late"])
 
 
+async def test_an_end_closes_who_waits_to_be_taken_in(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No socket is left to the garbage collector, which tells of each that it finds open."""
+    async with AsyncExitStack() as stack:
+        async with (
+            crowded(1, settings, emulator, monkeypatch) as (origin, app),
+            patient(origin, headers=bearer(SECRET)) as client,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(post, client, "auto", "tools/call", STALL)
+            while not emulator.posts:  # noqa: ASYNC110  # the sandbox tells of none
+                await anyio.sleep(0.01)
+            waiting = await idle(origin, 3, stack)
+            still = [await closed(stream) for stream in waiting]
+            app.service.close()
+        ended = [await closed(stream) for stream in waiting]
+    gc.collect()
+    assert (still, ended) == ([False] * 3, [True] * 3)
+
+
 async def test_abandoned_sessions_give_way(
     settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,14 +201,14 @@ async def test_out_of_descriptors_is_said_once_a_minute(
     """Asyncio says it for each connection that waits, with a traceback; and then it goes on."""
     monkeypatch.setattr(connections, "_OUT_OF_DESCRIPTORS_FOR", 0.001)
     failures = iter([OSError(errno.EMFILE, "too many")] * 50)
-    accept = asyncio.get_running_loop().sock_accept
+    accept = socket.socket.accept
 
-    async def failing(listener: socket.socket) -> tuple[socket.socket, Any]:
+    def failing(listener: socket.socket) -> tuple[socket.socket, Any]:
         for failure in failures:
             raise failure
-        return await accept(listener)
+        return accept(listener)
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "sock_accept", failing)
+    monkeypatch.setattr(socket.socket, "accept", failing)
     async with (
         inside(settings, emulator) as (origin, _),
         patient(origin) as client,
