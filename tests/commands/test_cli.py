@@ -1,11 +1,13 @@
 """The commands of `meigen-mcp`, as a person types them."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -32,6 +34,22 @@ def test_the_module_is_the_command() -> None:
     command = [sys.executable, "-m", "meigen_mcp", "--version"]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
     assert ended.stdout == run("--version")[1]
+
+
+def test_a_start_asks_no_other_package_whether_it_is_a_plugin(tmp_path: Path) -> None:
+    """Pydantic would read what each installed one says of itself: a twentieth of the start."""
+    (tmp_path / "noisy-1.dist-info").mkdir()
+    (tmp_path / "noisy-1.dist-info" / "METADATA").write_text("Name: noisy\nVersion: 1\n")
+    (tmp_path / "noisy-1.dist-info" / "entry_points.txt").write_text("[pydantic]\nit = noisy:it\n")
+    (tmp_path / "noisy.py").write_text("print('loaded')\nit = None\n")
+    search = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    environ = {**os.environ, "PYTHONPATH": search}
+    environ.pop("PYDANTIC_DISABLE_PLUGINS", None)
+    command = [sys.executable, "-m", "meigen_mcp", "models"]
+    ended = subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=True, encoding="utf-8"
+    )
+    assert (ended.stdout, ended.stderr) == run("models")[1:]
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], ["serve", "now"], ["models", "--yaml"]])
