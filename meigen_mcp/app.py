@@ -266,7 +266,7 @@ async def sandboxed(settings: Settings, name: str = "") -> AsyncIterator[Setting
     from meigen_mcp.sandbox.running import run_named_sandbox, run_sandbox  # noqa: PLC0415  # rare
 
     async with AsyncExitStack() as stack:
-        folder = settings.data_dir / "sandboxes" / name
+        folder = sandbox_folder(settings, name)
         try:
             running = run_named_sandbox(folder / "emulator") if name else run_sandbox()
             origin = await stack.enter_async_context(running)
@@ -284,6 +284,11 @@ async def sandboxed(settings: Settings, name: str = "") -> AsyncIterator[Setting
                 shutil.rmtree(chosen.data_dir, ignore_errors=True)
 
 
+def sandbox_folder(settings: Settings, name: str) -> Path:
+    """Return where a sandbox with a name remembers."""
+    return settings.data_dir / "sandboxes" / name
+
+
 def on_sandbox(settings: Settings, origin: str, name: str = "") -> Settings:
     """Return settings that use a sandbox, with folders of their own.
 
@@ -299,7 +304,7 @@ def on_sandbox(settings: Settings, origin: str, name: str = "") -> Settings:
         raise BadSettings(
             "There is no folder for temporary files; set TMPDIR to one that can be written."
         ) from None
-    folder = new or settings.data_dir / "sandboxes" / name
+    folder = new or sandbox_folder(settings, name)
     return replace(
         settings,
         sandbox=name,

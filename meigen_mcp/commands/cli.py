@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from click.core import ParameterSource
 
 from meigen_mcp import settings
 from meigen_mcp.commands import output
-from meigen_mcp.commands.generating import MediumCommand
+from meigen_mcp.commands.generating import MediumCommand, chosen
 from meigen_mcp.commands.output import say
 from meigen_mcp.commands.parameters import Name
 from meigen_mcp.commands.setup import doctor, install, settings_with_folder
@@ -123,11 +123,9 @@ def _run_server(
     serving: Callable[[Settings], Awaitable[None]], loaded: Settings, *, sandbox: str | None
 ) -> None:
     """Run a transport, on the embedded sandbox if that is wished."""
-    from meigen_mcp.app import sandboxed  # noqa: PLC0415  # the transport has loaded it already
 
     async def run() -> None:
-        chosen = nullcontext(loaded) if sandbox is None else sandboxed(loaded, sandbox)
-        async with chosen as loaded_so:
+        async with chosen(loaded, sandbox) as loaded_so:
             await serving(loaded_so)
 
     try:
@@ -249,6 +247,7 @@ def models(*, model_id: str | None, as_json: bool) -> None:
 @click.option("--forget", is_flag=True, help="Take what was asked for out of the ledger.")
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="--forget all older.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--sandbox", type=Name(), metavar="NAME", help="What a sandbox with a name made.")
 def jobs(
     *,
     name: str | None,
@@ -258,11 +257,13 @@ def jobs(
     forget: bool,
     older_than: float | None,
     limit: int,
+    sandbox: str | None,
 ) -> None:
     """See what was made, over all chats; with an ID, one whole.
 
     What is queued can be called off; what runs cannot, since MeiGen knows no way to stop it.
     """
+    from meigen_mcp.app import sandbox_folder  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands import jobs as ledger_jobs  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands.clients import Machine  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
@@ -274,20 +275,26 @@ def jobs(
     machine = None
     with suppress(ConfigurationRefused):
         machine = Machine.this()
+    loaded = settings_with_folder()
+    if sandbox is not None and not sandbox_folder(loaded, sandbox).is_dir():
+        raise click.ClickException(f"there is no sandbox {sandbox}")
+
+    async def run() -> str:
+        async with chosen(loaded, sandbox) as settings_so:
+            return await ledger_jobs.run(
+                settings_so,
+                name,
+                machine=machine if sandbox is None else None,
+                fetch_again=fetch,
+                outcome=settle,
+                call_off=call_off,
+                older_than=older_than,
+                forget_one=forget,
+                limit=limit,
+            )
+
     try:
-        todo = partial(
-            ledger_jobs.run,
-            settings_with_folder(),
-            name,
-            machine=machine,
-            fetch_again=fetch,
-            outcome=settle,
-            call_off=call_off,
-            older_than=older_than,
-            forget_one=forget,
-            limit=limit,
-        )
-        text = anyio.run(todo)
+        text = anyio.run(run)
     except MeigenError as error:
         raise click.ClickException(error.message) from None
     say(text)

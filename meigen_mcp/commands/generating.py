@@ -23,11 +23,9 @@ from meigen_mcp.settings import Settings
 Medium = Literal["image", "video"]
 LEFT_OUT = ("prompt", "wait", "requestId")
 """Arguments of the tools that are no option: a command waits to the end, and a key names it."""
-_STOPPED = (
-    "Not waited for any longer. What MeiGen has goes on, and its result is kept; what is queued is"
-    " sent by the next server or command. `meigen-mcp jobs` says how it stands, and"
-    " `meigen-mcp jobs ID --call-off` ends what is queued."
-)
+_NAMED = 5
+_CHAT_WORDS = {"list_models": "meigen-mcp models", "check_status": "meigen-mcp jobs"}
+"""What a person in a terminal calls by another name, besides the arguments."""
 
 
 class Argument(click.Option):
@@ -88,7 +86,8 @@ class MediumCommand(click.Command):
         from meigen_mcp.commands import orders, results  # noqa: PLC0415  # as above
 
         if (prompt is None) is (prompts is None):
-            raise click.UsageError("give a prompt, or a file of them with --prompts")
+            taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
+            raise click.UsageError(f"give a prompt, or a file of them with --prompts{taken}")
         lines = [prompt or ""] if prompts is None else _prompts(prompts)
         if prompts is not None and key is None and not arguments["dryRun"]:
             raise click.UsageError("--prompts needs --key, by which it goes on after an end")
@@ -105,25 +104,46 @@ class MediumCommand(click.Command):
         if loaded.token is None and sandbox is None and installing.has_kept_token(loaded.data_dir):
             path = installing.token_path(loaded.data_dir)
             say(f"The token of your clients is here: MEIGEN_API_TOKEN_FILE={path}", err=True)
-        shown = results.Results(as_json=as_json, saves=loaded.output_dir is not None)
+        shown = results.Results(
+            as_json=as_json, saves=loaded.output_dir is not None, words=self._words()
+        )
 
         async def run() -> int:
-            async with _chosen(loaded, sandbox) as chosen:
-                return await orders.run(chosen, order, shown, _ask if _somebody() else None)
+            async with chosen(loaded, sandbox) as loaded_so:
+                return await orders.run(loaded_so, order, shown, _ask if _somebody() else None)
 
         try:
             status = anyio.run(run)
         except MeigenError as error:
             raise click.ClickException(error.message) from None
         except KeyboardInterrupt:
-            say(_STOPPED, err=True)
+            say(_stopped(shown.waited_for), err=True)
             sys.stdout.flush()
             os._exit(130)  # a question may still wait for its answer in a thread
         raise SystemExit(status)
 
+    def _words(self) -> dict[str, str]:
+        """Return what the words of a chat are here: `aspectRatio` is `--aspect-ratio`."""
+        own = {p.name: p.opts[0] for p in self.params if isinstance(p, Argument) and p.name}
+        return _CHAT_WORDS | {name: word for name, word in own.items() if not name.islower()}
 
-_HELP = """What costs more than MEIGEN_CONFIRM_ABOVE is asked about in a terminal, and needs
---yes-up-to elsewhere. The saved files are printed, one a line.
+
+def _stopped(names: Sequence[str]) -> str:
+    """Say to whom stops waiting what becomes of what is under way."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    which = f": {', '.join(names[:_NAMED])}{more}" if names else ""
+    return (
+        f"Not waited for any longer{which}. What MeiGen has goes on, and its result is kept; what"
+        " is queued is sent by the next server or command. `meigen-mcp jobs` says how it stands,"
+        f" and `meigen-mcp jobs {names[0] if len(names) == 1 else 'ID'} --call-off` ends what is"
+        " queued."
+    )
+
+
+_HELP = """What a model takes is as shipped; MeiGen's list of the day decides, which --dry-run asks.
+
+What costs more than MEIGEN_CONFIRM_ABOVE is asked about in a terminal, and needs --yes-up-to
+elsewhere. The saved files are printed, one a line.
 
 Exit status: 0 done, 2 refused, 3 over a cap, 4 needs a yes, 5 failed and not charged or refunded,
 6 failed and charged, 7 not known."""
@@ -176,7 +196,7 @@ def _spelled(value: Any) -> Any:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
-def _chosen(loaded: Settings, sandbox: str | None) -> AbstractAsyncContextManager[Settings]:
+def chosen(loaded: Settings, sandbox: str | None) -> AbstractAsyncContextManager[Settings]:
     """Return the settings to be used, on a sandbox of this process if that is wished."""
     from meigen_mcp.app import sandboxed  # noqa: PLC0415  # on first use
 

@@ -116,7 +116,10 @@ async def listed(
         rows = views.rows_text(views.listing(Listing(tuple(jobs), *_sums(newest)))["generations"])
         parts += [title, *rows] if len(groups) > 1 else rows
     structure = views.listing(Listing((), *_sums(newest)))
-    return "\n".join([*(parts or ["no generations yet"]), views.sums_text(structure)])
+    counted = newest.spent_month or newest.reserved
+    none = f"none made at {origin}; what is counted was made elsewhere"
+    parts = parts or [none if counted else "no generations yet"]
+    return "\n".join([*parts, views.sums_text(structure)])
 
 
 def _sums(newest: Overview) -> tuple[Decimal, Decimal, Decimal]:

@@ -254,6 +254,7 @@ class _Making:
     async def make(self, buyers: Sequence[Buyer]) -> None:
         """Make everything, and show how each call ends."""
         room = anyio.CapacityLimiter(AT_ONCE)
+        self._name_waited_for()
         async with anyio.create_task_group() as beside:
             beside.start_soon(self._listen, await self.service.version())
             if self.results.live:
@@ -316,7 +317,13 @@ class _Making:
         before = self.jobs.get(job.request_id)
         if before is not None and job.version >= before.version:
             self.jobs[job.request_id] = job
+            self._name_waited_for()
             self.told.set()
+
+    def _name_waited_for(self) -> None:
+        unknown = [name for name in self.ids.values() if name not in self.jobs]
+        going = [job.request_id for job in self.jobs.values() if not has_ended(job)]
+        self.results.waited_for = unknown + going
 
     async def _show_progress(self) -> None:
         try:
@@ -345,6 +352,9 @@ class _Making:
 
     def _show(self, answer: views.Structure, recent: Decimal | None = None) -> Exit:
         answer.pop("next", None)  # it is for a model in a chat
+        if self.settings.sandbox == "":  # they end with this command
+            for name in ("preview", "resourceUri"):
+                answer.pop(name, None)
         self.results.show(answer, advise(answer, recent))
         self.ends.append(exit_of(answer))
         return self.ends[-1]

@@ -41,7 +41,10 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # as above
         """Return it, if it can be one."""
         none = self._optional and not value
         if not none and not re.fullmatch(r"[\w-]{1,32}", value, re.ASCII):
-            self.fail("letters, digits, - and _ only, at most 32", param, ctx)
+            prompt = (
+                f"; {value!r} is no name: a prompt stands before --sandbox" if " " in value else ""
+            )
+            self.fail(f"letters, digits, - and _ only, at most 32{prompt}", param, ctx)
         return value
 
 

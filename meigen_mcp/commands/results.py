@@ -1,9 +1,11 @@
 """What `meigen-mcp image` and `video` print: results on stdout, all else for people on stderr."""
 
 import json
+import re
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from meigen_mcp.catalogue.pricing import Quote
@@ -18,16 +20,23 @@ class Results:
     Args:
         as_json: one JSON object a line; else the saved files, or the URLs of what is not saved.
         saves: there is a folder; where there is none nobody is told that nothing is saved.
+        words: what is called otherwise in a terminal than in a chat, with its name there; for
+            programs the names stay.
 
     Attributes:
         held: no progress is shown, since the person is asked something.
+        waited_for: the ids of what is under way.
     """
 
-    def __init__(self, *, as_json: bool, saves: bool = True) -> None:
+    def __init__(
+        self, *, as_json: bool, saves: bool = True, words: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self._as_json = as_json
         self._saves = saves
+        self._words = words
         self._status: Any = None
         self.held = False
+        self.waited_for: Sequence[str] = ()
 
     @property
     def live(self) -> bool:
@@ -61,7 +70,11 @@ class Results:
             used = answer.get("creditsUsed")
             say(about if used is None else f"{about} ({used} credits)", err=True)
         for line in lines:
-            say(line, err=True)
+            say(self._translated(line), err=True)
+
+    def _translated(self, line: str) -> str:
+        """Return a sentence with the names of the terminal."""
+        return re.sub(r"\w+", lambda word: self._words.get(word[0], word[0]), line)
 
     def show_total(self, quote: Quote) -> None:
         """Show what several calls come to together, where no program reads."""

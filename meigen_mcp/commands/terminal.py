@@ -25,7 +25,8 @@ class Terminal:
         if not sys.stdin.isatty():
             if not (given := sys.stdin.readline()):
                 raise click.ClickException(
-                    "no token: give --token-file or --sandbox, or call in a terminal"
+                    "no token, and nobody to ask: pipe it in, give --token-file FILE, or call in a"
+                    " terminal; --sandbox needs none"
                 )
             given = given.strip()
         elif not settings.TOKEN_SHAPE.fullmatch(given := self._typed(ASKED)):

@@ -1,5 +1,6 @@
 """The commands `image` and `video`, as a shell calls them."""
 
+import json
 import os
 import re
 import signal
@@ -55,7 +56,7 @@ def test_options_mean_what_the_arguments_do() -> None:
     )  # fmt: skip
     assert (status, said) == (2, "")
     assert [line.split(":")[0] for line in complaint.splitlines()[2:]] == [
-        "- duration", "- referenceImages[0]", "- referenceImages[1]"
+        "- duration", "- --reference-image[0]", "- --reference-image[1]"
     ]  # fmt: skip
 
 
@@ -72,6 +73,8 @@ def test_options_mean_what_the_arguments_do() -> None:
             "- duration: it is for videos only",
         ),
         (["a", "--steps", "5"], "No such option"),
+        (["--sandbox", "a fox"], "'a fox' is no name: a prompt stands before --sandbox"),
+        (["--sandbox", "fox"], "fox was taken for the name of a sandbox"),
     ],
     ids=str,
 )
@@ -139,4 +142,24 @@ async def test_who_stops_waiting_is_told_what_goes_on(tmp_path: Path) -> None:
         assert await process.wait() == 130
         (row,) = rows(tmp_path)
         assert row.status in ("queued", "submitting")
-    assert "`meigen-mcp jobs ID --call-off` ends what is queued." in " ".join(told.split())
+    said = " ".join(told.split())
+    assert said.startswith(f"Not waited for any longer: {row.request_id}. What MeiGen has goes on")
+    assert said.endswith(f"`meigen-mcp jobs {row.request_id} --call-off` ends what is queued.")
+
+
+def test_what_a_sandbox_with_a_name_made_is_listed(tmp_path: Path) -> None:
+    """Apart from what was made at MeiGen; a misspelt name makes no new one."""
+    (file,) = run("image", "a fox", "--sandbox", "den")[1].splitlines()
+    listed = run("jobs", "--sandbox", "den")
+    assert [listed[0], f"saved: {file}" in listed[1], listed[2]] == [0, True, ""]
+    assert run("jobs")[1].splitlines()[0] == "no generations yet"
+    assert run("jobs", "--sandbox", "dem") == (1, "", "Error: there is no sandbox dem\n")
+    assert [path.name for path in (tmp_path / "data" / "sandboxes").iterdir()] == ["den"]
+
+
+def test_what_ends_with_the_command_is_not_named_to_a_script() -> None:
+    """A sandbox without a name takes its previews and its records along."""
+    status, said, _ = run("image", "a fox", "--sandbox", "--json")
+    answer = json.loads(said)
+    assert (status, answer["status"]) == (0, "completed")
+    assert {"preview", "resourceUri"} & set(answer) == set()
