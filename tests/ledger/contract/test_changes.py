@@ -128,6 +128,15 @@ async def test_what_another_process_changes_is_heard_of(ledger: Ledger, other: L
             group.cancel_scope.cancel()
 
 
+async def test_who_is_alone_hears_of_nobody_else(ledger: Ledger, stranger: Ledger) -> None:
+    """What others change is passed over."""
+    changes = stranger.changes.changes(await stranger.changes.version())
+    await added(ledger)
+    own = await added(stranger)
+    with anyio.fail_after(60):
+        assert await anext(changes) == [own]
+
+
 async def test_a_watched_one_is_looked_at_from_now_on(ledger: Ledger) -> None:
     """By either id; the longest wish counts, and what has ended is left alone."""
     job = await added(ledger, intent(status="processing", next_look=NOW + 60))

@@ -14,6 +14,7 @@ from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import ADOPTABLE_FOR
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Due, Kind, Slot, Wanted
+from meigen_mcp.ledger.records import TakenOver
 
 HELD = NOW + 130.0
 WANTED: Mapping[Kind, Wanted] = {
@@ -216,6 +217,23 @@ async def test_a_post_is_committed_before_it_leaves(ledger: Ledger, other: Ledge
     assert (slot.first, slot.job.status, slot.job.posted_at) == (True, "submitting", NOW)
     again = await _begun(other, slot.job, NOW + 1)
     assert (again.first, again.job.posted_at) == (False, NOW)
+
+
+async def test_what_was_taken_over_is_neither_posted_nor_reported_on_as_it_was(
+    ledger: Ledger, place: Place
+) -> None:
+    """Whoever read it before that, however late they come to it."""
+    dying = place.open()
+    queued, slot = await added(dying), await _begun(dying, await added(dying))
+    await dying.close()
+    await ledger.queue.reclaim(NOW)
+    before = [await ledger.records.get(job.request_id) for job in (queued, slot.job)]
+    with pytest.raises(TakenOver):
+        await _begin(ledger, queued)
+    assert ledger.queue.may_post(slot) is False
+    with pytest.raises(TakenOver):
+        await ledger.queue.end_post(slot, lambda job: replace(job, status="processing"), NOW)
+    assert [await ledger.records.get(job.request_id) for job in (queued, slot.job)] == before
 
 
 @pytest.mark.parametrize(
