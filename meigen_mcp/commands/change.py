@@ -104,7 +104,7 @@ def plan(on: Target, wanted: Launch | None, terms: Terms, programs: Programs) ->
     if _bare(entry) == _bare(on.entry):
         there = "has no such server; nothing to do."
         if entry is not None:
-            there = "starts this server already; nothing to do (for another token: --new-token)."
+            there = "starts this server already; nothing to do."
         if on.marked:
             there = f"had {mark}; nothing else was to do."
         return Change(on, on.entry, f"{where} {there}", text=on.text)

@@ -38,10 +38,14 @@ class Result:
     Attributes:
         text: for the person.
         done: nothing is left for the person to do by hand.
+        nothing: the configuration was as it should be.
+        token: where a token is kept now that was given just then.
     """
 
     text: str
     done: bool
+    nothing: bool = False
+    token: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +102,19 @@ def run(
     _refuse_bad_folder(loaded)
     on = look(request.client, machine, request.scope, request.name)
     terms = _terms(request, machine, loaded)
-    wanted = None
+    wanted = kept = None
     if not request.remove:
         foreign = on.kept(terms).left_out
         if foreign and person.agrees(foreign):
             terms = replace(terms, agreed=frozenset(foreign))
-        wanted = request.launch(_token_file(request, loaded, person, named=on.names_token(terms)))
-    return carry_out(
+        named = on.names_token(terms)
+        file = _token_file(request, loaded, person, named=named)
+        kept = file if _source(request, loaded, named=named) is Token.ASK else None
+        wanted = request.launch(file)
+    result = carry_out(
         on, wanted, terms, machine=machine, data_dir=loaded.data_dir, programs=programs
     )
+    return replace(result, token=kept)
 
 
 def preview(
@@ -124,10 +132,10 @@ def preview(
     likely = _likely_token_file(request, loaded, named=named)
     wanted = None if request.remove else request.launch(likely)
     change = plan(on, wanted, terms, programs or Programs())
-    if change.nothing:
-        return change.about
     asks = not request.remove and _source(request, loaded, named=named) is Token.ASK
     asked = ["It will ask for your token."] if asks and not loaded.token else []
+    if change.nothing:
+        return "\n".join((change.about, *asked))
     return "\n".join((change.shown(), *change.notes, *asked))
 
 
@@ -315,7 +323,7 @@ def carry_out(
                     text = "\n".join((change.by_hand, *change.notes))
                     return Result(text, done=False)
                 if change.nothing:
-                    return Result(change.about, done=True)
+                    return Result(change.about, done=True, nothing=True)
                 copy = _copy(on, data_dir)
                 try:
                     done = _do(change, machine, data_dir, programs)

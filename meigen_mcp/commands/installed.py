@@ -41,10 +41,10 @@ def found(machine: Machine) -> list[Found]:
     """Return the files in which this server is configured, and those that cannot be read."""
     seen = []
     for client in CLIENTS.values():
-        for scope in ("user", "project"):
-            file = client.file(machine, scope)
-            if file is not None and (one := _read(client, file)) is not None:
-                seen.append(one)
+        files = [client.file(machine, scope) for scope in ("user", "project")]
+        own = {file.path: file for file in reversed(files) if file is not None}
+        # In the home folder some files of a project are those of the person.
+        seen += [one for file in reversed(own.values()) if (one := _read(client, file)) is not None]
     return seen
 
 

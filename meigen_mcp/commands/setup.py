@@ -1,7 +1,9 @@
 """The commands that set a client up, and say whether everything works."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import click
@@ -11,6 +13,9 @@ from meigen_mcp.commands.output import say
 from meigen_mcp.commands.parameters import Address, ClientId, Name
 from meigen_mcp.foreign import flat
 from meigen_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from meigen_mcp.commands.install import Request, Result
 
 
 def settings_with_folder() -> Settings:
@@ -78,6 +83,8 @@ def install(
 
     if url and (sandbox or token_file or new_token or reference_dirs or remove):
         raise click.UsageError("--url goes with --scope and --name only")
+    if new_token and (sandbox or token_file or remove):
+        raise click.UsageError("--new-token goes without --sandbox, --token-file and --remove")
     loaded = settings.load()
     request = installing.Request(
         CLIENTS[client],
@@ -109,15 +116,26 @@ def install(
     except ConfigurationRefused as problem:
         raise click.ClickException(str(problem)) from None
     say(result.text)
-    if token_file is not None and not remove:
-        for warning in installing.token_problems(token_file.absolute()):
-            say(warning, err=True)
-    if new_token and not remove:
-        say("It is the token of every client that was set up here. Restart those that run.")
-    if remove and installing.has_kept_token(loaded.data_dir):
-        kept = installing.token_path(loaded.data_dir)
-        say(f"The token stays in {kept}; delete it when no client needs it.")
+    for line in _of_the_token(request, result, loaded):
+        say(line)
     raise SystemExit(0 if result.done else 1)  # by hand it is not done yet
+
+
+def _of_the_token(request: "Request", result: "Result", loaded: Settings) -> Iterator[str]:
+    """Say what became of the token, and what is wrong with it."""
+    from meigen_mcp.commands import install as installing  # noqa: PLC0415  # on first use: as above
+
+    if request.remove:
+        if installing.has_kept_token(loaded.data_dir):
+            kept = installing.token_path(loaded.data_dir)
+            yield f"The token stays in {kept}; delete it when no client needs it."
+    elif request.token_file is not None:
+        yield from installing.token_problems(request.token_file.absolute())
+    elif request.new_token:
+        new = "The new token is that of every client that was set up here. Restart those that run."
+        yield new if result.token else "No token was typed; the one before stays."
+    elif result.nothing and not request.sandbox:
+        yield "For another token: --new-token."
 
 
 @click.command()

@@ -13,6 +13,12 @@ ASKED = "Token from meigen.ai: your picture, Settings, API Keys (not shown)"
 NOTHING = "Nothing was typed. Paste the token (Enter adds it later, with --new-token)"
 NOT_ONE = "That is no token: meigen_sk_ and 32 characters. Paste it again (Enter takes this one)"
 
+NOT_PIPED = "what was piped in is no token: meigen_sk_ and 32 characters; nothing was changed"
+NOBODY = (
+    "no token, and nobody to ask: pipe it in, give --token-file FILE, or call in a terminal;"
+    " --sandbox needs none"
+)
+
 
 class Terminal:
     """Answers the questions of an installation."""
@@ -20,16 +26,16 @@ class Terminal:
     def token(self) -> str:
         """Return the token that is typed, or the first line of what comes by a pipe.
 
-        At a terminal nothing, and what is no token, is asked about once more.
+        At a terminal nothing, and what is no token, is asked about once more; by a pipe comes one
+        or nothing.
         """
         if not sys.stdin.isatty():
-            if not (given := sys.stdin.readline()):
-                raise click.ClickException(
-                    "no token, and nobody to ask: pipe it in, give --token-file FILE, or call in a"
-                    " terminal; --sandbox needs none"
-                )
-            given = given.strip()
-        elif not settings.TOKEN_SHAPE.fullmatch(given := self._typed(ASKED)):
+            if not (line := sys.stdin.readline()):
+                raise click.ClickException(NOBODY)
+            if (given := line.strip()) and not settings.TOKEN_SHAPE.fullmatch(given):
+                raise click.ClickException(NOT_PIPED)
+            return given
+        if not settings.TOKEN_SHAPE.fullmatch(given := self._typed(ASKED)):
             again = NOT_ONE if given else NOTHING
             given = self._typed(again) or given
         if given and not settings.TOKEN_SHAPE.fullmatch(given):

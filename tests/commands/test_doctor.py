@@ -238,6 +238,17 @@ async def test_each_client_is_named_with_what_it_will_show(desk: Desk) -> None:
     assert "Mend the file" in (await desk.examine()).fixes()["clients"]
 
 
+async def test_in_the_home_folder_the_persons_own_file_is_no_project_s(desk: Desk) -> None:
+    """Cursor and Gemini CLI have the same place in both; each is listed once, and is theirs."""
+    desk.machine = replace(desk.machine, project=desk.machine.home)
+    (desk.folder / "pictures").mkdir()
+    own = {"MEIGEN_REFERENCE_DIRS": str(desk.folder / "pictures")}
+    for client in ("cursor", "gemini"):
+        desk.configure(client, Launch(("meigen-mcp",), own))
+    found = await desk.examine()
+    assert [found.fixes(), found.says("clients").count("has it as")] == [{}, 2]
+
+
 async def test_what_a_project_brought_is_named_and_believed_in_nothing(
     desk: Desk, emulator: Emulator
 ) -> None:

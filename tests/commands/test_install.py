@@ -557,11 +557,29 @@ def test_the_token_goes_into_a_private_file_that_the_entry_names(home: Path) -> 
     assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
     assert "nothing to do" in run("cursor")
     run("windsurf")
-    again = run("cursor", "--new-token", typed="meigen_sk_new\n")
-    assert "32 characters" in again
-    assert "the token of every client that was set up here" in again
-    assert path.read_text(encoding="utf-8").strip() == "meigen_sk_new"
+    new = f"meigen_sk_{'n' * 32}"
+    again = run("cursor", "--new-token", typed=f"{new}\n").splitlines()
+    assert again[1:] == [
+        "The new token is that of every client that was set up here. Restart those that run."
+    ]
+    assert path.read_text(encoding="utf-8").strip() == new
     assert str(path) in run("cursor", "--remove")
+
+
+def test_what_is_no_token_never_replaces_one(home: Path) -> None:
+    """Whatever comes by a pipe; and no sentence tells of a change that was none."""
+    run("cursor", typed=f"{TOKEN}\n")
+    for typed, status, end in (
+        ("meigen_sk_short\n", 1, "is no token: meigen_sk_ and 32 characters; nothing was changed"),
+        ("\n", 0, "nothing to do.\nNo token was typed; the one before stays."),
+    ):
+        said = run("cursor", "--new-token", typed=typed, status=status)
+        assert said.removesuffix("\n").endswith(end)
+        assert (home / "data" / "token").read_text(encoding="utf-8").strip() == TOKEN
+    asked = run("cursor", "--new-token", "--dry-run")
+    assert asked.endswith("nothing to do.\nIt will ask for your token.\n")
+    for other in ("--sandbox", "--remove"):
+        assert "--new-token goes without" in run("cursor", "--new-token", other, status=2)
 
 
 def test_the_token_may_wait(home: Path) -> None:
