@@ -245,7 +245,8 @@ def models(*, model_id: str | None, as_json: bool) -> None:
 )
 @click.option("--call-off", is_flag=True, help="End one that is still queued, uncharged.")
 @click.option("--forget", is_flag=True, help="Take what was asked for out of the ledger.")
-@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS", help="--forget all older.")
+@click.option("--older-than", type=click.FloatRange(0), metavar="DAYS",
+              help="With --forget: all that ended before.")  # fmt: skip
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--sandbox", type=Name(), metavar="NAME", help="What a sandbox with a name made.")
 def jobs(
@@ -263,26 +264,27 @@ def jobs(
 
     What is queued can be called off; what runs cannot, since MeiGen knows no way to stop it.
     """
-    from meigen_mcp.app import sandbox_folder  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands import jobs as ledger_jobs  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands.clients import Machine  # noqa: PLC0415  # on first use: as above
     from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
 
-    wanted = sum(map(bool, (fetch, settle, call_off, forget or older_than is not None)))
-    if wanted > 1 or (wanted and (name is None) is (older_than is None)):
-        use = "--fetch, --settle, --call-off or --forget goes with one ID, --older-than with none"
+    wanted = sum(map(bool, (fetch, settle, call_off, forget)))
+    several = older_than is not None
+    if wanted > 1 or several > forget or (wanted and (name is None) is not several):
+        use = (
+            "--fetch, --settle, --call-off or --forget goes with one ID, or --forget with"
+            " --older-than and none"
+        )
         raise click.UsageError(use)
     machine = None
     with suppress(ConfigurationRefused):
         machine = Machine.this()
-    loaded = settings_with_folder()
-    if sandbox is not None and not sandbox_folder(loaded, sandbox).is_dir():
-        raise click.ClickException(f"there is no sandbox {sandbox}")
+    loaded = _settings_of(sandbox)
 
     async def run() -> str:
-        async with chosen(loaded, sandbox) as settings_so:
+        async with chosen(loaded, sandbox) as loaded_so:
             return await ledger_jobs.run(
-                settings_so,
+                loaded_so,
                 name,
                 machine=machine if sandbox is None else None,
                 fetch_again=fetch,
@@ -300,14 +302,31 @@ def jobs(
     say(text)
 
 
+def _settings_of(sandbox: str | None) -> Settings:
+    """Read the settings for a command that looks into a ledger: MeiGen's, or a sandbox's."""
+    from meigen_mcp.app import sandbox_folder  # noqa: PLC0415  # on first use: as above
+
+    loaded = settings_with_folder()
+    if sandbox is not None and not sandbox_folder(loaded, sandbox).is_dir():
+        raise click.ClickException(f"there is no sandbox {sandbox}")
+    return loaded
+
+
 @main.command()
 @click.argument("request_id", metavar="REQUESTID", callback=output.spelled)
-def approve(*, request_id: str) -> None:
+@click.option("--sandbox", type=Name(), metavar="NAME", help="In a sandbox with a name.")
+def approve(*, request_id: str, sandbox: str | None) -> None:
     """Say yes to a call that needs your approval: it runs once, within its hour and your caps."""
     from meigen_mcp.commands import approve as approving  # noqa: PLC0415  # on first use: as above
 
+    loaded = _settings_of(sandbox)
+
+    async def run() -> str:
+        async with chosen(loaded, sandbox) as loaded_so:
+            return await approving.run(loaded_so, request_id)
+
     try:
-        text = anyio.run(approving.run, settings_with_folder(), request_id)
+        text = anyio.run(run)
     except MeigenError as error:
         raise click.ClickException(error.message) from None
     say(text)

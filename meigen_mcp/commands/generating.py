@@ -24,7 +24,12 @@ Medium = Literal["image", "video"]
 LEFT_OUT = ("prompt", "wait", "requestId")
 """Arguments of the tools that are no option: a command waits to the end, and a key names it."""
 _NAMED = 5
-_CHAT_WORDS = {"list_models": "meigen-mcp models", "check_status": "meigen-mcp jobs"}
+_CHAT_WORDS = {
+    "list_models": "meigen-mcp models",
+    "check_status": "meigen-mcp jobs",
+    "generate_image": "meigen-mcp image",
+    "generate_video": "meigen-mcp video",
+}
 """What a person in a terminal calls by another name, besides the arguments."""
 
 
@@ -85,7 +90,9 @@ class MediumCommand(click.Command):
         from meigen_mcp.commands import install as installing  # noqa: PLC0415  # as above
         from meigen_mcp.commands import orders, results  # noqa: PLC0415  # as above
 
-        if (prompt is None) is (prompts is None):
+        if prompt is not None and prompts is not None:
+            raise click.UsageError("give a prompt, or a file of them with --prompts, and not both")
+        if prompt is None and prompts is None:
             taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
             raise click.UsageError(f"give a prompt, or a file of them with --prompts{taken}")
         lines = [prompt or ""] if prompts is None else _prompts(prompts)
@@ -117,7 +124,7 @@ class MediumCommand(click.Command):
         except MeigenError as error:
             raise click.ClickException(error.message) from None
         except KeyboardInterrupt:
-            say(_stopped(shown.waited_for), err=True)
+            say(_stopped(shown.waited_for, sandbox), err=True)
             sys.stdout.flush()
             os._exit(130)  # a question may still wait for its answer in a thread
         raise SystemExit(status)
@@ -128,15 +135,19 @@ class MediumCommand(click.Command):
         return _CHAT_WORDS | {name: word for name, word in own.items() if not name.islower()}
 
 
-def _stopped(names: Sequence[str]) -> str:
+def _stopped(names: Sequence[str], sandbox: str | None) -> str:
     """Say to whom stops waiting what becomes of what is under way."""
+    if sandbox == "":
+        return "Not waited for any longer. The sandbox ends with this command, and what it made."
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     which = f": {', '.join(names[:_NAMED])}{more}" if names else ""
+    inside = f" --sandbox {sandbox}" if sandbox else ""
+    name = names[0] if len(names) == 1 else "ID"
     return (
-        f"Not waited for any longer{which}. What MeiGen has goes on, and its result is kept; what"
-        " is queued is sent by the next server or command. `meigen-mcp jobs` says how it stands,"
-        f" and `meigen-mcp jobs {names[0] if len(names) == 1 else 'ID'} --call-off` ends what is"
-        " queued."
+        f"Not waited for any longer{which}. What MeiGen has goes on; the next chat client, or the"
+        " next command that makes something, saves it, and sends what is queued. `meigen-mcp jobs"
+        f"{inside}` says how it stood then; `meigen-mcp jobs {name} --call-off{inside}` ends what"
+        " is queued."
     )
 
 
@@ -149,11 +160,13 @@ Exit status: 0 done, 2 refused, 3 over a cap, 4 needs a yes, 5 failed and not ch
 6 failed and charged, 7 not known."""
 _OWN: Sequence[click.Parameter] = (
     click.Option(["--prompts"], type=click.File(encoding="utf-8-sig", errors="replace"),
-                 metavar="FILE", help="One prompt a line instead, under one quote and one yes."),
+                 metavar="FILE", help="One prompt a line instead, whatever it begins with,"
+                 " under one quote and, whatever it comes to, one yes."),
     click.Option(["--key"], metavar="NAME", callback=output.spelled,
                  help="Any text: what it names is made once, however often it is called for."),
     click.Option(["--yes-up-to"], type=click.FloatRange(0), metavar="CREDITS",
-                 help="Your yes to a quote up to this, all prompts of a file together."),
+                 help="Your yes to a quote up to this, all prompts of a file together; what"
+                 " is more needs another."),
     click.Option(["as_json", "--json"], is_flag=True, help="One JSON object a line."),
     click.Option(["--sandbox"], is_flag=False, flag_value="", type=Name(optional=True),
                  metavar="[NAME]", help="Use the embedded sandbox: no key, no credits; with a name"

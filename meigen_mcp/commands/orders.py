@@ -7,7 +7,7 @@ Only the waiting is the command's own, and it has no limit.
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -127,6 +127,8 @@ async def run(
     Returns:
         The exit status; of several the one that matters most.
     """
+    if order.yes_up_to is not None:  # whoever says how much is asked about all that is more
+        settings = replace(settings, confirm_above=Decimal(0))
     async with (
         open_account(settings, transport) as account,
         run_service(settings, account) as service,
@@ -271,7 +273,8 @@ class _Making:
             async with room:
                 outcome = await self._call(index, buyer)
                 if outcome.status == "needs_approval":
-                    self._show(views.outcome(outcome, time.time()), outcome.recent)
+                    recent = outcome.recent if self.order.yes_up_to is None else None
+                    self._show(views.outcome(outcome, time.time()), recent)
                     return
                 job = await self._follow(outcome.job)
                 await self._until(job, lambda job: job.submitted)

@@ -127,6 +127,8 @@ class Consent:
 def approving(settings: Settings, request_id: str) -> str:
     """Return the command that says yes to an offer, as one types it to reach this ledger."""
     where = ""
+    if settings.sandbox and settings.names_paths:
+        return f"`meigen-mcp approve {request_id} --sandbox {settings.sandbox}`"
     if not settings.names_paths:
         where = " (on the computer of this server)"
     elif settings.database_url is not None:

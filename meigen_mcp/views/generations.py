@@ -349,13 +349,14 @@ def sums_text(structure: Structure) -> str:
     """Write what was spent."""
     held, budget = structure["reserved"], structure.get("budget", {})
     spans = (("dayLeft", "today"), ("monthLeft", "in these 30 days"))
+    why = "only reserved, for what is queued or whose charge is not known"
     may = [f"{budget[name]} {span}" for name, span in spans if name in budget]
     return (
         (
             f"spent or reserved: {structure['spentToday']} credits in 24 hours,"
             f" {structure['spentMonth']} in 30 days"
         )
-        + (f"; {held} of that only reserved, since the charge is not known" if held else "")
+        + (f"; {held} of that {why}" if held else "")
         + (f"; you may still spend {' and '.join(may)}" if may else "")
     )
 

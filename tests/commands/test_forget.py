@@ -120,6 +120,7 @@ async def test_a_server_that_reads_just_then_is_named(
         ["x", "--forget", "--older-than", "3"],
         ["--older-than", "-1"],
         ["--older-than", "3", "--call-off"],
+        ["--older-than", "3"],
     ],
 )
 def test_what_to_forget_is_said_once(words: list[str], tmp_path: Path) -> None:
@@ -129,9 +130,9 @@ def test_what_to_forget_is_said_once(words: list[str], tmp_path: Path) -> None:
     assert ended.exit_code == 2
 
 
-@pytest.mark.parametrize("words", [["--forget", "--older-than", "3"], ["--older-than", "0.5"]])
-def test_all_that_is_older_is_forgotten(words: list[str], tmp_path: Path) -> None:
-    """With the word for it or without."""
+def test_all_that_is_older_is_forgotten(tmp_path: Path) -> None:
+    """Where the word for it stands there."""
+    words = ("--forget", "--older-than", "0.5")
     environ: Mapping[str, str] = environment(tmp_path, "http://127.0.0.1:9")
     ended = CliRunner().invoke(main, ["jobs", *words], env=environ)
     assert (ended.exit_code, "of 0 generations" in ended.output) == (0, True)

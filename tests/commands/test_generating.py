@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -13,12 +14,14 @@ import pytest
 from chaos.truth import rows, until
 from click.testing import CliRunner
 
+from meigen_mcp import settings
 from meigen_mcp.catalogue.arguments import TOOL_OF
 from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.commands.cli import main
 from meigen_mcp.commands.generating import LEFT_OUT, Medium
 from meigen_mcp.commands.install import keep_token
 from meigen_mcp.server.tool_schemas import generate_schema
+from meigen_mcp.service.consent import approving
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +67,7 @@ def test_options_mean_what_the_arguments_do() -> None:
     ("words", "sentence"),
     [
         ([], "give a prompt, or a file of them with --prompts"),
-        (["a", "--prompts", "-"], "give a prompt, or a file of them with --prompts"),
+        (["a", "--prompts", "-"], "give a prompt, or a file of them with --prompts, and not both"),
         (["--prompts", __file__], "--prompts needs --key, by which it goes on after an end"),
         (["--prompts", "-", "--key", "k"], "there is no prompt in that file"),
         (["a", "--yes-up-to", "-1"], "Invalid value for '--yes-up-to'"),
@@ -155,6 +158,17 @@ def test_what_a_sandbox_with_a_name_made_is_listed(tmp_path: Path) -> None:
     assert run("jobs")[1].splitlines()[0] == "no generations yet"
     assert run("jobs", "--sandbox", "dem") == (1, "", "Error: there is no sandbox dem\n")
     assert [path.name for path in (tmp_path / "data" / "sandboxes").iterdir()] == ["den"]
+
+
+def test_a_yes_is_given_in_a_sandbox_with_a_name_as_its_answers_say(tmp_path: Path) -> None:
+    """The command names the sandbox, and looks into its ledger."""
+    run("image", "a fox", "--sandbox", "den")
+    named = replace(settings.load(), sandbox="den")
+    words = ("approve", "x", "--sandbox", "den")
+    assert approving(named, "x") == f"`meigen-mcp {' '.join(words)}`"
+    status, said, complaint = run(*words)
+    assert (status, said) == (1, "")
+    assert f"under x in {tmp_path / 'data' / 'sandboxes' / 'den'}" in complaint
 
 
 def test_what_ends_with_the_command_is_not_named_to_a_script() -> None:

@@ -259,6 +259,15 @@ async def test_what_needs_a_yes_gets_it_beforehand_or_in_a_terminal(
         assert answer["next"].startswith("Run it again with --yes-up-to 5, ")
 
 
+@pytest.mark.parametrize("above", [None, Decimal(100)])
+async def test_a_yes_up_to_less_is_none_to_more(above: Decimal | None, script: Script) -> None:
+    """Also where nothing would be asked otherwise: who names a sum means it as the most."""
+    await script.run(order(), confirm_above=above)
+    status, (answer,) = await script.run(order(yes_up_to=Decimal(4)), confirm_above=above)
+    assert (status, script.charged) == (Exit.NEEDS_YES, PRICE)
+    assert answer["next"].startswith("Run it again with --yes-up-to 5, ")
+
+
 async def test_small_calls_that_have_added_up_need_a_yes_too(script: Script) -> None:
     """And it is said that they are why."""
     for _ in range(2):
