@@ -94,7 +94,7 @@ SETTINGS = (
     Setting("MEIGEN_POLL_INTERVAL", "Seconds between looks, 0.05-60.", "3"),
     Setting(
         "MEIGEN_HTTP_TOKEN",
-        "Bearer token that clients of `serve --http` send, of 24 characters or more.",
+        "Bearer token of the clients of `serve --http`; 24 characters or more for other computers.",
         unset="made once, for this computer",
     ),
     Setting(

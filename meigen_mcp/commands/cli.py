@@ -98,6 +98,8 @@ def serve(
             if show_token:
                 say(access.token or "no token is asked for")
             if over_http:
+                if sandbox is None:
+                    _tell_of_kept_token(loaded)
                 over = partial(http.serve, access=access, host=host, port=port)
                 _run_server(over, loaded, sandbox=sandbox)
         except auth.CannotServe as problem:
@@ -106,6 +108,13 @@ def serve(
     with _loaded_for_good():
         from meigen_mcp.transports import stdio  # noqa: PLC0415  # on first use: as above
     _run_server(stdio.serve, loaded, sandbox=sandbox)
+
+
+def _tell_of_kept_token(loaded: Settings) -> None:
+    from meigen_mcp.commands.install import kept_token_hint  # noqa: PLC0415  # over HTTP alone
+
+    if hint := kept_token_hint(loaded):
+        say(hint, err=True)
 
 
 @contextmanager
@@ -209,6 +218,7 @@ def _announce(origin: str) -> None:
     say(f"MEIGEN_UPLOAD_URL={origin}")
     say(f"MEIGEN_API_TOKEN=meigen_sk_{'sandbox0' * 4}")
     say(f"what it saw: {origin}/sandbox/state")
+    say("what is spent here counts in your ledger, unless MEIGEN_DATA_DIR names another folder")
 
 
 @main.command()
@@ -261,6 +271,9 @@ def jobs(
     sandbox: str | None,
 ) -> None:
     """See what was made, over all chats; with an ID, one whole.
+
+    It only reads: what is under way is looked at while the server of a chat client runs, or a
+    command that makes something.
 
     What is queued can be called off; what runs cannot, since MeiGen knows no way to stop it.
     """

@@ -108,9 +108,8 @@ class MediumCommand(click.Command):
         )
         loaded = settings.load()
         output.log_to_stderr(loaded.log_level)
-        if loaded.token is None and sandbox is None and installing.has_kept_token(loaded.data_dir):
-            path = installing.token_path(loaded.data_dir)
-            say(f"The token of your clients is here: MEIGEN_API_TOKEN_FILE={path}", err=True)
+        if sandbox is None and (hint := installing.kept_token_hint(loaded)):
+            say(hint, err=True)
         shown = results.Results(
             as_json=as_json, saves=loaded.output_dir is not None, words=self._words()
         )

@@ -252,6 +252,14 @@ def has_kept_token(data_dir: Path) -> bool:
     return os.path.isfile(token_path(data_dir))  # noqa: PTH113  # it raises nothing
 
 
+def kept_token_hint(loaded: Settings) -> str | None:
+    """Return where the clients' token is, for a command of the person's that has none."""
+    if loaded.token is not None or not has_kept_token(loaded.data_dir):
+        return None
+    path = token_path(loaded.data_dir)
+    return f"The token of your clients is here: {TOKEN_FILE}={path}"
+
+
 def keep_token(data_dir: Path, token: str) -> Path:
     """Write the token into the private file of the data folder, whole or not at all.
 
