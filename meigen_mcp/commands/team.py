@@ -87,7 +87,7 @@ async def forget(settings: Settings, who: str) -> str:
         await account.ledger.open()
         member = await _find(account.ledger, who)
         share = account.ledger.of(member.id)
-        told = await jobs.forget(share.records, None, math.inf)
+        told = await jobs.forget(share.records, None, math.inf, account.media.archive)
         left = [job for _, job in await share.records.newest(member.made + 1) if job.prompt]
         await account.ledger.team.forget(member.id)
     again = (

@@ -23,6 +23,7 @@ from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Opening
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import fingerprint
+from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.service.aftermath import after_money
 from meigen_mcp.service.answering import Answering, Begun, runs
 from meigen_mcp.service.budget import Budget, Unapproved
@@ -54,6 +55,7 @@ class Service:
         catalogue: CurrentCatalogue,
         references: ReferenceResolver,
         *,
+        links: MediaLinks | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -65,7 +67,7 @@ class Service:
         self._ledger = ledger
         self._references = references
         self._budget = Budget(settings, ledger, catalogue, self.clocks)
-        self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing)
+        self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing, links)
 
     def close(self) -> None:
         """Let every waiting call answer at once with how things stand."""

@@ -37,7 +37,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.ledger.asking import acting_for
 from meigen_mcp.ledger.team import Member, Team
+from meigen_mcp.media.links import PERSON
 from meigen_mcp.people import person_id
+from meigen_mcp.server.access_notes import noted
 from meigen_mcp.settings import SignIn
 from meigen_mcp.transports.issuer_keys import PAUSE, Keys
 
@@ -221,6 +223,8 @@ def _acting(app: ASGIApp, team: Team) -> ASGIApp:
         token = scope["user"].access_token
         issuer, subject, name = token.claims["iss"], token.subject, token.claims["name"]
         person = person_id(issuer, subject)
+        if (line := noted.get()) is not None:
+            line.person = person[:PERSON]
         if person not in met:
             await meet(Member(person, issuer, subject, name, time.time()))
         # Set for each: a request that was sent behind another begins in what that one left.
