@@ -35,6 +35,7 @@ from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import SECRET_BYTES, private_folder, secret
 from meigen_mcp.system.extras import install_extra
+from meigen_mcp.tally import Tally
 
 if TYPE_CHECKING:
     import httpx
@@ -213,7 +214,12 @@ async def run_service(
     if settings.token == SANDBOX_TOKEN:  # it is in this process, so its list is there at once
         await catalogue.wait_until_fresh(SANDBOX_LIST)
     references = ReferenceResolver(settings, asked, account.api, account.media)
-    poller = Poller(account.ledger, account.api, account.media, interval=settings.poll_interval)
+    tally = Tally()
+    poller = Poller(
+        *(account.ledger, account.api, account.media),
+        interval=settings.poll_interval,
+        tally=tally,
+    )
     for problem in settings.problems:
         log.warning("%s", problem)
     async with anyio.create_task_group() as group:
@@ -221,13 +227,19 @@ async def run_service(
         group.start_soon(poller.run)
         group.start_soon(catalogue.run)
         group.start_soon(_look_at_folders, account.media)
+        if settings.telemetry:
+            group.start_soon(_measure, tally, account.ledger)
         if settings.keep_days is not None and not settings.problems:
             group.start_soon(
                 retention.run, account.ledger.records, account.media, settings.keep_days
             )
         try:
-            links = account.media.links
-            yield Service(settings, asked, catalogue, references, links=links, monotonic=monotonic)
+            yield Service(
+                *(settings, asked, catalogue, references),
+                links=account.media.links,
+                tally=tally,
+                monotonic=monotonic,
+            )
             if settings.database_url is not None:  # another server goes on, and must not look it up
                 await poller.end(SENDING)
         finally:
@@ -265,6 +277,17 @@ async def run_app(
         server = build(service, account.media, subscriptions, tools)
         yield App(server, service, subscriptions, account.ledger.team, account.media)
         group.cancel_scope.cancel()
+
+
+async def _measure(tally: Tally, ledger: Ledger) -> None:
+    """Send spans and metrics; that they cannot be sent keeps nobody from a picture."""
+    try:
+        from meigen_mcp import telemetry  # noqa: PLC0415  # an extra, and slow to load
+    except ImportError:
+        command = install_extra("telemetry")
+        log.warning("MEIGEN_TELEMETRY is set, and what it needs is not installed: %s", command)
+        return
+    await telemetry.run(tally, ledger)
 
 
 async def _look_at_folders(media: Media) -> None:

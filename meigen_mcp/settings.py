@@ -62,6 +62,7 @@ class Settings:
         media_dir: where results last, and previews, instead of `output_dir`; None: nowhere.
         media_url: the origin of their URLs.
         metadata: all, mark or off; empty: what is usual for each format.
+        telemetry: whether spans and metrics are sent.
         tasks: whether a client that asks for tasks is given some.
         problems: what is wrong with each bad value; with any, no tool spends anything.
         discreet: no answer names a path of this machine, which its reader cannot open.
@@ -91,6 +92,7 @@ class Settings:
     problems: tuple[Problem, ...]
     metadata: str = ""
     keep_days: float | None = None
+    telemetry: bool = False
     media_dir: Path | None = None
     media_url: str | None = None
     tasks: bool = True
@@ -176,6 +178,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         log_level=reader.choice("MEIGEN_LOG_LEVEL", LOG_LEVELS),
         keep_days=reader.days("MEIGEN_KEEP_DAYS"),
         metadata=reader.choice("MEIGEN_METADATA", ("all", "mark", "off")),
+        telemetry=reader.choice("MEIGEN_TELEMETRY", ("off", "otlp")) == "otlp",
         tasks=reader.choice("MEIGEN_TASKS", ("on", "off")) == "on",
         database_url=reader.database("MEIGEN_DATABASE_URL"),
         database_direct_url=reader.database("MEIGEN_DATABASE_DIRECT_URL"),

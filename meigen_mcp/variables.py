@@ -145,6 +145,11 @@ SETTINGS = (
         "preferred_username, name",
     ),
     Setting("MEIGEN_OAUTH_LEEWAY", "Seconds by which clocks may differ, 0-300.", "30"),
+    Setting(
+        "MEIGEN_TELEMETRY",
+        "`otlp`: spans and metrics go where the OTEL_EXPORTER_OTLP_* variables say (docs/team.md).",
+        "off",
+    ),
     Setting("MEIGEN_TASKS", "`off`: no client is given a task (docs/clients.md).", "on"),
     Setting("MEIGEN_LOG_LEVEL", "debug, info, warning or error; logs go to stderr.", "warning"),
 )

@@ -38,6 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "log_level": "warning",
     "metadata": "",
     "keep_days": None,
+    "telemetry": False,
     "media_dir": None,
     "media_url": None,
     "tasks": True,

@@ -40,6 +40,7 @@ from meigen_mcp.service.results import STARTS_ANEW, Copies, Listing, Outcome
 from meigen_mcp.service.waiting import ACCEPTANCE
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Clocks
+from meigen_mcp.tally import Tally
 
 _DRAFTS_SEEN = 50
 """Records among which the last draft of a model is looked for."""
@@ -56,11 +57,13 @@ class Service:
         references: ReferenceResolver,
         *,
         links: MediaLinks | None = None,
+        tally: Tally | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.catalogue = catalogue
+        self.tally = tally or Tally()
         self.clock = clock
         self.clocks = Clocks(clock, monotonic)
         self._closing = False
