@@ -295,12 +295,13 @@ def jobs(
 
 @main.command()
 @click.argument("request_id", metavar="REQUESTID", callback=output.spelled)
-def approve(*, request_id: str) -> None:
+@click.option("--person", metavar="WHO", help="Whose call it is, where people sign in.")
+def approve(*, request_id: str, person: str | None) -> None:
     """Say yes to a call that needs your approval: it runs once, within its hour and your caps."""
     from meigen_mcp.commands import approve as approving  # noqa: PLC0415  # on first use: as above
 
     try:
-        text = anyio.run(approving.run, settings_with_folder(), request_id)
+        text = anyio.run(approving.run, settings_with_folder(), request_id, person)
     except MeigenError as error:
         raise click.ClickException(error.message) from None
     say(text)

@@ -58,15 +58,23 @@ class Keys:
 
     async def run(self) -> None:
         """Fetch them now, each hour, and when a token names one that is not known."""
-        transport = self._transport or SystemTransport(
-            network_variables(), httpx.Limits(max_connections=2)
-        )
-        async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+        async with self._client() as client:
             while True:
                 await self._fetch(client)
                 wanted = self._wanted.count  # who asked before was given what was just fetched
                 with anyio.move_on_after(PAUSE if self._away else KEYS_EVERY):
                     await self._wanted.after(wanted)
+
+    async def look(self) -> int:
+        """Fetch them once, and return how many there are; raises whatever goes wrong."""
+        async with self._client() as client:
+            with anyio.fail_after(FETCHED_WITHIN):
+                return len({id(key) for key in (await self._read(client)).values()})
+
+    def _client(self) -> httpx.AsyncClient:
+        limits = httpx.Limits(max_connections=2)
+        transport = self._transport or SystemTransport(network_variables(), limits)
+        return httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:
         """Return a key; None: the issuer has none of that name.
