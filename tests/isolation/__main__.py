@@ -1,4 +1,4 @@
-"""Fifty people on three replicas: `python -m tests.isolation`, by hand; ten minutes on two cores.
+"""Fifty people on three replicas: `python -m tests.isolation`, by hand, in a quarter of an hour.
 
 They try 20,000 times to reach what is another's, each way of it, and a thousand calls race for the
 last credits of each and of the team. `--short` is a minute. The exit status is 0 if nothing leaked
