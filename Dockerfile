@@ -5,12 +5,13 @@
 #     -e MEIGEN_HTTP_TOKEN -e MEIGEN_MAX_CREDITS_PER_DAY=500 meigen-mcp --allowed-host pictures.example
 # The user 10001 must be able to read that file. docs/operating.md says more.
 FROM python:3.13-slim
+ARG EXTRAS=video
 COPY pyproject.toml README.md LICENSE /src/
 COPY meigen_mcp /src/meigen_mcp
-RUN pip install --no-cache-dir "/src[video]" \
+RUN pip install --no-cache-dir "/src[$EXTRAS]" \
     && rm -r /src \
     && useradd --system --uid 10001 --no-create-home meigen \
-    && install -d -o meigen -m 700 /data
+    && install -d -o meigen -m 700 /data /data/media
 USER 10001
 ENV MEIGEN_DATA_DIR=/data/ledger MEIGEN_OUTPUT_DIR=/data/media MEIGEN_API_TOKEN_FILE=/run/secrets/meigen
 VOLUME /data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -23,6 +24,8 @@ from meigen_mcp.ledger.asking import OfWhoeverAsks
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
 from meigen_mcp.ledger.team import Team
+from meigen_mcp.media.archive import FolderArchive
+from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import Media
 from meigen_mcp.poller import retention
 from meigen_mcp.poller.poller import Poller
@@ -30,7 +33,9 @@ from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.service.references import ReferenceResolver
 from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
+from meigen_mcp.system import SECRET_BYTES, private_folder, secret
 from meigen_mcp.system.extras import install_extra
+from meigen_mcp.tally import Tally
 
 if TYPE_CHECKING:
     import httpx
@@ -57,6 +62,7 @@ class App:
     service: Service
     subscriptions: Subscriptions
     team: Team
+    media: Media
 
     def close(self) -> None:
         """Let waiting calls answer and streams end; the transport knows when that has left."""
@@ -121,6 +127,24 @@ def open_database(settings: Settings) -> PostgresLedger:
     )
 
 
+def media_links(settings: Settings) -> MediaLinks | None:
+    """Return what makes the URLs of results that last; None: there are none.
+
+    Servers that share their keys take each other's; one alone has a key in its data folder.
+    """
+    if settings.media_dir is None or settings.media_url is None:
+        return None
+    keys = [key.encode() for key in settings.request_keys]
+    if not keys:
+        try:
+            private_folder(settings.data_dir)
+            keys = [secret(settings.data_dir / "media-key")]
+        except OSError:  # the ledger says so as well; until it is mended nobody's are opened
+            log.warning("MEIGEN_DATA_DIR cannot keep the key of media URLs: they end with this run")
+            keys = [os.urandom(SECRET_BYTES)]
+    return MediaLinks(settings.media_url, keys)
+
+
 async def check_database(settings: Settings) -> None:
     """See that this server can be one of many, before anybody calls it.
 
@@ -160,6 +184,8 @@ async def open_account(
         previews=settings.data_dir / "previews",
         discreet=settings.discreet,
         level=settings.metadata,
+        archive=FolderArchive(settings.media_dir) if settings.media_dir else None,
+        links=media_links(settings),
     )
     try:
         yield Account(ledger, api, media)
@@ -188,7 +214,12 @@ async def run_service(
     if settings.token == SANDBOX_TOKEN:  # it is in this process, so its list is there at once
         await catalogue.wait_until_fresh(SANDBOX_LIST)
     references = ReferenceResolver(settings, asked, account.api, account.media)
-    poller = Poller(account.ledger, account.api, account.media, interval=settings.poll_interval)
+    tally = Tally()
+    poller = Poller(
+        *(account.ledger, account.api, account.media),
+        interval=settings.poll_interval,
+        tally=tally,
+    )
     for problem in settings.problems:
         log.warning("%s", problem)
     async with anyio.create_task_group() as group:
@@ -196,12 +227,19 @@ async def run_service(
         group.start_soon(poller.run)
         group.start_soon(catalogue.run)
         group.start_soon(_look_at_folders, account.media)
+        if settings.telemetry:
+            group.start_soon(_measure, tally, account.ledger)
         if settings.keep_days is not None and not settings.problems:
             group.start_soon(
                 retention.run, account.ledger.records, account.media, settings.keep_days
             )
         try:
-            yield Service(settings, asked, catalogue, references, monotonic=monotonic)
+            yield Service(
+                *(settings, asked, catalogue, references),
+                links=account.media.links,
+                tally=tally,
+                monotonic=monotonic,
+            )
             if settings.database_url is not None:  # another server goes on, and must not look it up
                 await poller.end(SENDING)
         finally:
@@ -237,8 +275,19 @@ async def run_app(
         subscriptions = Subscriptions(service, tools)
         group.start_soon(subscriptions.run)
         server = build(service, account.media, subscriptions, tools)
-        yield App(server, service, subscriptions, account.ledger.team)
+        yield App(server, service, subscriptions, account.ledger.team, account.media)
         group.cancel_scope.cancel()
+
+
+async def _measure(tally: Tally, ledger: Ledger) -> None:
+    """Send spans and metrics; that they cannot be sent keeps nobody from a picture."""
+    try:
+        from meigen_mcp import telemetry  # noqa: PLC0415  # an extra, and slow to load
+    except ImportError:
+        command = install_extra("telemetry")
+        log.warning("MEIGEN_TELEMETRY is set, and what it needs is not installed: %s", command)
+        return
+    await telemetry.run(tally, ledger)
 
 
 async def _look_at_folders(media: Media) -> None:
@@ -314,6 +363,7 @@ def on_sandbox(settings: Settings, origin: str, name: str = "") -> Settings:
         upload_url=origin,
         data_dir=folder,
         output_dir=settings.output_dir and settings.output_dir / "sandbox",
+        media_dir=settings.media_dir and settings.media_dir / "sandbox",
         reference_dirs=(
             *((settings.output_dir,) if settings.output_dir else ()),
             *settings.reference_dirs,

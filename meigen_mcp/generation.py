@@ -198,6 +198,11 @@ HELD = frozenset({"owner", "version"})
 """Fields that only the ledger sets."""
 
 
+def used(job: Generation) -> Decimal | None:
+    """Return what one cost in the end, as far as is known."""
+    return Decimal(0) if job.credits_status == "refunded" else job.credits_used
+
+
 def by_poller(before: Generation, after: Generation) -> Generation:
     """Return a changed record without what the poller may not change; an end never changes."""
     if before.terminal and after.status != before.status:

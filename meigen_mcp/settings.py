@@ -59,7 +59,10 @@ class Settings:
         max_per_day: credits in 24 hours; None: no cap.
         confirm_above: credits; None: never ask.
         keep_days: days after which a saved file is deleted; None: never.
+        media_dir: where results last, and previews, instead of `output_dir`; None: nowhere.
+        media_url: the origin of their URLs.
         metadata: all, mark or off; empty: what is usual for each format.
+        telemetry: whether spans and metrics are sent.
         tasks: whether a client that asks for tasks is given some.
         problems: what is wrong with each bad value; with any, no tool spends anything.
         discreet: no answer names a path of this machine, which its reader cannot open.
@@ -89,6 +92,9 @@ class Settings:
     problems: tuple[Problem, ...]
     metadata: str = ""
     keep_days: float | None = None
+    telemetry: bool = False
+    media_dir: Path | None = None
+    media_url: str | None = None
     tasks: bool = True
     discreet: bool = False
     sandbox: str | None = None
@@ -115,6 +121,7 @@ class Settings:
         if self.names_paths:
             return sentence
         folders = {"MEIGEN_DATA_DIR": self.data_dir, "MEIGEN_OUTPUT_DIR": self.output_dir}
+        folders["MEIGEN_MEDIA_DIR"] = self.media_dir
         for name, folder in folders.items():
             sentence = sentence.replace(str(folder), name) if folder else sentence
         return sentence
@@ -153,6 +160,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     """
     reader = Reader(os.environ if environment is None else environment)
     reader.misspelt()
+    sign_in = _read_sign_in(reader)
     return Settings(
         token=reader.token(),
         base_url=reader.origin("MEIGEN_BASE_URL"),
@@ -170,12 +178,15 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         log_level=reader.choice("MEIGEN_LOG_LEVEL", LOG_LEVELS),
         keep_days=reader.days("MEIGEN_KEEP_DAYS"),
         metadata=reader.choice("MEIGEN_METADATA", ("all", "mark", "off")),
+        telemetry=reader.choice("MEIGEN_TELEMETRY", ("off", "otlp")) == "otlp",
         tasks=reader.choice("MEIGEN_TASKS", ("on", "off")) == "on",
         database_url=reader.database("MEIGEN_DATABASE_URL"),
         database_direct_url=reader.database("MEIGEN_DATABASE_DIRECT_URL"),
         request_keys=reader.keys("MEIGEN_REQUEST_KEYS_FILE"),
         http_token_name=" ".join(reader.words("MEIGEN_HTTP_TOKEN_NAME")) or "scripts",
-        sign_in=_read_sign_in(reader),
+        sign_in=sign_in,
+        media_dir=reader.path("MEIGEN_MEDIA_DIR"),
+        media_url=reader.media_origin(sign_in.resource if sign_in else None),
         problems=tuple(reader.problems),
     )
 

@@ -67,6 +67,17 @@ SETTINGS = (
         unset="for ever",
     ),
     Setting(
+        "MEIGEN_MEDIA_DIR",
+        "Where `serve --http` keeps media and previews, instead of the output folder, and gives"
+        " signed URLs to them (docs/team.md).",
+        unset="MeiGen's own URLs",
+    ),
+    Setting(
+        "MEIGEN_MEDIA_URL",
+        "Origin under which those URLs are opened.",
+        unset="that of MEIGEN_OAUTH_RESOURCE",
+    ),
+    Setting(
         "MEIGEN_METADATA", "What files say of themselves: `all`, `mark`, `off`.", unset="by format"
     ),
     Setting(
@@ -134,6 +145,11 @@ SETTINGS = (
         "preferred_username, name",
     ),
     Setting("MEIGEN_OAUTH_LEEWAY", "Seconds by which clocks may differ, 0-300.", "30"),
+    Setting(
+        "MEIGEN_TELEMETRY",
+        "`otlp`: spans and metrics go where the OTEL_EXPORTER_OTLP_* variables say (docs/team.md).",
+        "off",
+    ),
     Setting("MEIGEN_TASKS", "`off`: no client is given a task (docs/clients.md).", "on"),
     Setting("MEIGEN_LOG_LEVEL", "debug, info, warning or error; logs go to stderr.", "warning"),
 )
@@ -293,6 +309,21 @@ class Reader:
             return path
         self._bad(name, value, "set an absolute path, in UTF-8")
         return None
+
+    def media_origin(self, signed_in_at: str | None) -> str | None:
+        """Return where the URLs of a media folder lead; without any, nobody could open them."""
+        name = "MEIGEN_MEDIA_URL"
+        if self.given(name) is not None:
+            return self.origin(name) or None
+        if self.given("MEIGEN_MEDIA_DIR") is None:
+            return None
+        if signed_in_at is None:
+            wrong = "nobody could open what lies there"
+            fix = f"set {name} to the origin that clients use, such as https://HOST, or unset this"
+            self.problems.append(Problem("MEIGEN_MEDIA_DIR", wrong, fix))
+            return None
+        scheme, _, rest = signed_in_at.partition("://")
+        return read_origin(f"{scheme}://{rest.partition('/')[0]}".lower())
 
     def output_dir(self) -> Path | None:
         """Return where media are saved; None: nowhere."""

@@ -13,7 +13,7 @@ PACKAGE = Path(meigen_mcp.__file__).parent
 # What each room may import from, besides itself. There is no circle and no arrow back up.
 _FIRST = {"errors", "foreign", "origins", "system", "wording"}
 _FACTS = _FIRST | {"catalogue"}
-_RECORDS = _FACTS | {"reports", "generation", "saving", "people", "settings", "variables"}
+_RECORDS = _FACTS | {"reports", "generation", "saving", "people", "settings", "variables", "tally"}
 _FILES = _RECORDS | {"ledger", "api", "media"}
 _ANSWERS = _FILES | {"service", "views"}
 _WHOLE = _ANSWERS | {"poller", "server", "app", "sandbox"}
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "generation": _FACTS | {"reports"},
     "saving": {"reports", "generation"},
     "people": {"generation"},
+    "tally": set[str](),
     "known_clients": set[str](),
     "variables": _FIRST,
     "settings": _FACTS | {"variables"},
@@ -39,14 +40,15 @@ MAY_IMPORT = {
     "poller": _FILES,
     "views": _FILES | {"service"},
     "server": _ANSWERS | {"known_clients"},
-    "app": _ANSWERS | {"poller", "server", "sandbox"},
+    "telemetry": _RECORDS | {"ledger"},
+    "app": _ANSWERS | {"poller", "server", "sandbox", "telemetry"},
     "transports": _WHOLE,
     "commands": _WHOLE | {"known_clients", "transports"},
 }
 # These do no I/O and know no clock.
 PURE = (
     *("errors", "foreign", "origins", "wording"),
-    *("catalogue", "reports", "generation", "saving", "people"),
+    *("catalogue", "reports", "generation", "saving", "people", "tally"),
 )
 
 MODULES = sorted(
@@ -145,6 +147,7 @@ def test_a_library_has_one_home() -> None:
         "httpx": {"api", "transports", "app", "commands"},
         "jwt": {"transports"},
         "mcp": {"server", "transports", "commands"},
+        "opentelemetry": {"telemetry"},
         "uvicorn": {"transports", "sandbox"},
         "fcntl": set[str](),
         "msvcrt": set[str](),

@@ -38,6 +38,9 @@ DEFAULTS: dict[str, Any] = {
     "log_level": "warning",
     "metadata": "",
     "keep_days": None,
+    "telemetry": False,
+    "media_dir": None,
+    "media_url": None,
     "tasks": True,
     "database_url": None,
     "database_direct_url": None,
@@ -177,6 +180,28 @@ OAUTH = {
     "MEIGEN_OAUTH_ISSUER": "https://ID.example/tenant/",
     "MEIGEN_OAUTH_RESOURCE": "https://pictures.example/mcp",
 }
+
+
+def test_urls_of_kept_media_lead_to_where_clients_are() -> None:
+    """To the host of the URL that people sign in at, unless another one is set."""
+    folder = {"MEIGEN_MEDIA_DIR": "/srv/media"}
+    own = {"MEIGEN_MEDIA_URL": "https://media.example/"}
+    bare = load(folder)
+    assert (bare.media_dir, bare.media_url) == (Path("/srv/media").absolute(), None)
+    assert bare.problems == (
+        Problem(
+            "MEIGEN_MEDIA_DIR",
+            "nobody could open what lies there",
+            "set MEIGEN_MEDIA_URL to the origin that clients use, such as https://HOST, or unset"
+            " this",
+        ),
+    )
+    assert load(folder | OAUTH).media_url == "https://pictures.example"
+    assert load(folder | OAUTH | own).media_url == "https://media.example"
+    assert load(OAUTH).media_url is None
+    assert [p.field for p in load(folder | {"MEIGEN_MEDIA_URL": "x"}).problems] == [
+        "MEIGEN_MEDIA_URL"
+    ]
 
 
 def test_a_sign_in_is_read() -> None:

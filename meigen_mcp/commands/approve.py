@@ -3,20 +3,26 @@
 import json
 
 from meigen_mcp.app import open_account
+from meigen_mcp.commands.team import find_member
 from meigen_mcp.errors import NotFound
+from meigen_mcp.foreign import flat
+from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import OFFERED_FOR
+from meigen_mcp.people import person_of
 from meigen_mcp.settings import Settings
 from meigen_mcp.wording import time_of
 
 
-async def run(settings: Settings, request_id: str) -> str:
+async def run(settings: Settings, request_id: str, who: str | None = None) -> str:
     """Let an offer run once, and return what is printed.
 
     It is found by its id alone: the token need not be set here, since the offer says whose it is.
+    Where people sign in, two may have chosen the same id.
 
     Args:
         settings: what the environment says.
         request_id: as the answer names it.
+        who: whose it is, by id, name or subject; None: that of whoever has it.
 
     Raises:
         MeigenError: it cannot be done, and why.
@@ -24,7 +30,9 @@ async def run(settings: Settings, request_id: str) -> str:
     async with open_account(settings) as account:
         await account.ledger.open()
         now = account.ledger.clock()
-        offer = await account.ledger.offers.approve(request_id.strip().lower(), now)
+        person = None if who is None else (await find_member(account.ledger, who)).id
+        offer = await account.ledger.offers.approve(request_id.strip().lower(), now, person)
+        whose = "" if offer is None else await _named(account.ledger, offer.account)
     if offer is None:
         named = "MEIGEN_DATA_DIR" if settings.database_url is None else "MEIGEN_DATABASE_URL"
         raise NotFound(
@@ -40,8 +48,18 @@ async def run(settings: Settings, request_id: str) -> str:
     tool, arguments = json.loads(offer.fingerprint)
     until = time_of(offer.made_at + OFFERED_FOR)
     return (
-        f"Approved: {tool} with {offer.model_id} {price} ({quote.basis}):"
+        f"Approved{whose}: {tool} with {offer.model_id} {price} ({quote.basis}):"
         f" {json.dumps(arguments.get('prompt'), ensure_ascii=False)}\n"
         f"It runs once, within your caps, when the same call is made with requestId"
         f" {offer.request_id} before {until}. Nothing was sent or charged yet."
     )
+
+
+async def _named(ledger: Ledger, account: str) -> str:
+    """Return for whom a call is, where people sign in."""
+    person = person_of(account)
+    if not person:
+        return ""
+    members = await ledger.team.members(ledger.clock())
+    known = {member.id: f"{flat(member.name)} ({person})" for member in members}
+    return f" for {known.get(person, person)}"

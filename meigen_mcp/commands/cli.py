@@ -328,7 +328,8 @@ def _settings_of(sandbox: str | None) -> Settings:
 @main.command()
 @click.argument("request_id", metavar="REQUESTID", callback=output.spelled)
 @click.option("--sandbox", type=Name(), metavar="NAME", help="In a sandbox with a name.")
-def approve(*, request_id: str, sandbox: str | None) -> None:
+@click.option("--person", metavar="WHO", help="Whose call it is, where people sign in.")
+def approve(*, request_id: str, sandbox: str | None, person: str | None) -> None:
     """Say yes to a call that needs your approval: it runs once, within its hour and your caps."""
     from meigen_mcp.commands import approve as approving  # noqa: PLC0415  # on first use: as above
 
@@ -336,7 +337,7 @@ def approve(*, request_id: str, sandbox: str | None) -> None:
 
     async def run() -> str:
         async with chosen(loaded, sandbox) as loaded_so:
-            return await approving.run(loaded_so, request_id)
+            return await approving.run(loaded_so, request_id, person)
 
     try:
         text = anyio.run(run)

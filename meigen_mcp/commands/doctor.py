@@ -22,6 +22,7 @@ from meigen_mcp.commands.findings import Finding
 from meigen_mcp.commands.install import token_path
 from meigen_mcp.commands.installed import Found
 from meigen_mcp.commands.project_entry import Terms
+from meigen_mcp.media import whole_files
 from meigen_mcp.media.store import Media
 from meigen_mcp.reports import Balance
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
@@ -65,6 +66,10 @@ async def examine(
     findings += _token(loaded, merged, sources, on_sandbox=on_sandbox)
     findings += _network(merged)
     findings += [] if on_sandbox else await _reachable(loaded, api)
+    if loaded.sign_in is not None:
+        from meigen_mcp.commands import issuer_check  # noqa: PLC0415  # few have people sign in
+
+        findings.append(await issuer_check.examine(loaded.sign_in))
     findings += await _ledger(loaded, now())
     findings += await _models(loaded, api)
     findings.append(_output(loaded, api))
@@ -303,12 +308,25 @@ def _balance(balance: Balance, at: float, now: float) -> str:
 
 
 def _output(loaded: Settings, make: MakeApi) -> Finding:
+    if loaded.media_dir is not None:
+        return _archive(loaded.media_dir)
     if loaded.output_dir is None:
         return Finding("output", "saving is turned off (MEIGEN_OUTPUT_DIR)")
     problem = Media(make(loaded), loaded.output_dir).problem()
     if problem is None:
         return Finding("output", f"{loaded.output_dir} can be written")
     return _wrong("output", problem)
+
+
+def _archive(folder: Path) -> Finding:
+    """Say whether results can be kept; what URLs of theirs lead to is said with the settings."""
+    try:
+        private_folder(folder)
+        with whole_files.new(folder, private=True):
+            return Finding("output", f"results are kept in {folder}, which can be written")
+    except OSError:
+        how = "Set MEIGEN_MEDIA_DIR to a folder that this user can write, or unset it."
+        return Finding("output", f"{folder} cannot be written, so no results are kept", how)
 
 
 def _references(loaded: Settings) -> Iterator[Finding]:

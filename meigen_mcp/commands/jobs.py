@@ -20,6 +20,7 @@ from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
+from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.service.results import Listing
 from meigen_mcp.settings import Settings
@@ -70,14 +71,18 @@ async def run(
         await account.ledger.open()
         now = account.ledger.clock()
         if older_than is not None:
-            return await forget(account.ledger.records, None, now - older_than * DAY)
+            return await forget(
+                account.ledger.records, None, now - older_than * DAY, account.media.archive
+            )
         if name is None:
             return await listed(account, settings.base_url, limit, known, now) + hint
         job = await find(account, name, hint)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
-            return await forget(account.ledger.records, job.request_id, math.inf)
+            return await forget(
+                account.ledger.records, job.request_id, math.inf, account.media.archive
+            )
         if fetch_again:
             job = await fetch(account, job)
         elif outcome is not None:
@@ -138,15 +143,21 @@ async def find(account: Account, name: str, hint: str = "") -> Generation:
     return job
 
 
-async def forget(records: Records, request_id: str | None, ended_before: float) -> str:
-    """Take what was asked for out of records, and say what stays."""
+async def forget(
+    records: Records, request_id: str | None, ended_before: float, archive: Archive | None = None
+) -> str:
+    """Take what was asked for out of records, with what an archive keeps, and say what stays."""
     done = await records.forget(request_id, ended_before)
-    for preview in done.previews:
+    kept = {path for path in (*done.previews, *done.files) if archive and archive.find(path)}
+    for path in kept:
+        if archive is not None:
+            archive.discard(path, math.inf)
+    for preview in set(done.previews) - kept:
         with contextlib.suppress(OSError):
             Path(preview).unlink()
     left = done.left and f" {done.left}"
     what = "1 generation" if done.count == 1 else f"{done.count} generations"
-    files = "".join(f"\n{flat(path)}" for path in done.files)
+    files = "".join(f"\n{flat(path)}" for path in done.files if path not in kept)
     return (
         f"Forgotten: prompt, arguments, references and preview of {what}; key, amount and outcome"
         f" stay.{left} MeiGen keeps a history of its own."

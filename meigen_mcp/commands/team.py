@@ -67,7 +67,7 @@ async def cap(settings: Settings, who: str, day: str | None, month: str | None) 
     """
     async with open_account(settings) as account:
         await account.ledger.open()
-        name = who if who in (EACH, TEAM) else (await _find(account.ledger, who)).id
+        name = who if who in (EACH, TEAM) else (await find_member(account.ledger, who)).id
         caps = (await account.ledger.team.caps()).get(name, Caps())
         if day is not None:
             caps = replace(caps, day=_amount("--day", day))
@@ -85,9 +85,9 @@ async def forget(settings: Settings, who: str) -> str:
     """
     async with open_account(settings) as account:
         await account.ledger.open()
-        member = await _find(account.ledger, who)
+        member = await find_member(account.ledger, who)
         share = account.ledger.of(member.id)
-        told = await jobs.forget(share.records, None, math.inf)
+        told = await jobs.forget(share.records, None, math.inf, account.media.archive)
         left = [job for _, job in await share.records.newest(member.made + 1) if job.prompt]
         await account.ledger.team.forget(member.id)
     again = (
@@ -98,7 +98,7 @@ async def forget(settings: Settings, who: str) -> str:
     return f"{told}\nWho {member.id[:SHORT]} was is forgotten too.{again}"
 
 
-async def _find(ledger: Ledger, who: str) -> Member:
+async def find_member(ledger: Ledger, who: str) -> Member:
     """Return the one person that is meant; one who was forgotten goes by their whole id."""
     members = await ledger.team.members(ledger.clock())
     exact = [m for m in members if who in (m.id, m.subject, m.name)]

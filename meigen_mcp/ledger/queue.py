@@ -60,6 +60,19 @@ class Slot:
     first: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is under way, whoever's it is.
+
+    Attributes:
+        jobs: how many, by status; one that completed is saved.
+        oldest_at: when the oldest was asked for; None: there is none.
+    """
+
+    jobs: Mapping[str, int]
+    oldest_at: float | None
+
+
 class Queue(Protocol):
     """What this process has to do for one account; any method may raise `LedgerUnavailable`.
 
@@ -79,6 +92,10 @@ class Queue(Protocol):
             wanted: how much of each kind, by its name.
             but: the keys, as in `people.key_of`, of those that are being acted on.
         """
+        ...
+
+    async def standing(self) -> Standing:
+        """Return what is under way, of all accounts and processes."""
         ...
 
     async def reclaim(self, now: float) -> None:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.media import marks, metadata, reasons, whole_files
+from meigen_mcp.media.archive import Archive
+from meigen_mcp.people import key_of
 
 
 class Published(NamedTuple):
@@ -24,13 +26,30 @@ class Published(NamedTuple):
     lacks: Sequence[str]
 
 
-def publish(partial: Path, job: Generation, index: int, suffix: str, chosen: str) -> Published:
-    """Give a whole medium its name, with what is known about it in it or beside it."""
+def publish(
+    partial: Path,
+    job: Generation,
+    index: int,
+    suffix: str,
+    chosen: str,
+    *,
+    archive: Archive | None = None,
+) -> Published:
+    """Give a whole medium its name, with what is known about it in it or beside it.
+
+    In an archive nothing lies beside it: whoever may see it sees its record.
+    """
     known = metadata.facts(job, index)
     stems = (metadata.stem(job), metadata.stem(job, in_ascii=True))
     level, done = marks.level_of(suffix, chosen), "left"
-    beside = None if level == "off" else metadata.sidecar(known)
+    beside = None if level == "off" or archive else metadata.sidecar(known)
     keeping = whole_files.Keeping(time_of(job), beside, job.files)
+
+    def name(file: Path) -> Path:
+        if archive is not None:
+            return archive.keep(file, suffix, key_of(job))
+        return whole_files.keep(file, stems, suffix, keeping)
+
     # On a full disk the medium itself, which is there already, is worth more than its text.
     with suppress(OSError), whole_files.new(partial.parent) as copy:
         with partial.open("rb") as source, copy.open("wb") as target:
@@ -38,9 +57,9 @@ def publish(partial: Path, job: Generation, index: int, suffix: str, chosen: str
         if done == "marked":
             alone = suffix == ".png" and level == "all"
             keeping = replace(keeping, sidecar=None) if alone else keeping
-            path = whole_files.keep(copy, stems, suffix, keeping)
+            path = name(copy)
             return Published(path, False, _lacks(path, keeping))
-    path = whole_files.keep(partial, stems, suffix, keeping)
+    path = name(partial)
     signed = done == "signed"
     markless = level != "off" and not signed and marks.holds_mark(suffix)
     lacks = [reasons.NO_MARK] if markless else []

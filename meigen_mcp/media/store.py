@@ -3,6 +3,7 @@
 What a file is is told by its content, not by its name, and so is whether it is whole.
 """
 
+import functools
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from meigen_mcp.catalogue.models import MediaType
 from meigen_mcp.errors import ApiError, NotSaved, Problem, TooLarge, UnreadableReply
 from meigen_mcp.generation import Generation
 from meigen_mcp.media import clips, ends, previews, processes, reasons, whole_files
+from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.kinds import HEAD, MIME, sniff
+from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.publishing import publish
 from meigen_mcp.media.refusals import ReferenceRefused
 from meigen_mcp.people import key_of
@@ -77,6 +80,8 @@ class Media:
         discreet: errors name no file.
         level: how much a saved file says about itself: all, mark or off; empty: what is usual for
             its format.
+        archive: where files and previews go instead; the folders are not used then.
+        links: the URLs of what it keeps.
     """
 
     def __init__(
@@ -87,11 +92,15 @@ class Media:
         *,
         discreet: bool = False,
         level: str = "",
+        archive: Archive | None = None,
+        links: MediaLinks | None = None,
     ) -> None:
         self._api = api
         self.level = level
-        self.folder = folder
-        self._previews = previews and previews.absolute()
+        self.archive = archive
+        self.links = links
+        self.folder = archive.folder if archive else folder
+        self._previews = archive.folder if archive else previews and previews.absolute()
         self._discreet = discreet
         self._drawing = processes.Drawing()
         self._places = anyio.Semaphore(processes.AT_ONCE)
@@ -105,7 +114,7 @@ class Media:
                 pass
         except OSError:
             return Problem(
-                "MEIGEN_OUTPUT_DIR",
+                "MEIGEN_MEDIA_DIR" if self.archive else "MEIGEN_OUTPUT_DIR",
                 f"media are not saved, since {self.folder} cannot be written",
                 "set it to a folder that can, or to off (the URLs work all the same)",
             )
@@ -129,15 +138,16 @@ class Media:
         if self.folder is None:
             raise NotSaved(reasons.OFF)
         try:
-            with whole_files.new(self.folder) as partial:
+            with whole_files.new(self.folder, private=self.archive is not None) as partial:
                 suffix, whole = await self._download(job, index, partial)
                 suffix, cut = await anyio.to_thread.run_sync(ends.examine, partial, suffix)
                 _must_be(job.media_type, suffix)
                 cut = cut or not whole
                 if cut and not last:
                     raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
+                give_place = functools.partial(publish, archive=self.archive)
                 path, signed, lacks = await anyio.to_thread.run_sync(
-                    publish, partial, job, index, suffix, self.level
+                    give_place, partial, job, index, suffix, self.level
                 )
         except OSError as error:
             raise NotSaved(reasons.not_written(self.folder, error)) from None
@@ -182,7 +192,7 @@ class Media:
             TooLarge: it does not fit into one message.
             ApiError: it cannot be had.
         """
-        saved = _saved_path(job, index)
+        saved = self._saved_path(job, index)
         if saved is not None:
             with suppress(OSError, UnreadableReply):  # gone, or no longer what it was
                 return await self._read_file(job, index, saved, largest)
@@ -204,6 +214,13 @@ class Media:
             raise self.too_large(job, index, largest)
         return self._medium(data, job)
 
+    def _saved_path(self, job: Generation, index: int) -> Path | None:
+        """Return the file that a medium was saved to, if it is there and no link took its place."""
+        name = job.files[index] if index < len(job.files) else None
+        if name is None or self.archive is not None:
+            return self.archive.find(name) if name and self.archive else None
+        return Path(name) if is_ordinary_file(name) else None
+
     def _medium(self, data: bytes, job: Generation) -> Medium:
         suffix = sniff(data[:HEAD])
         if suffix is None:
@@ -212,9 +229,10 @@ class Media:
 
     def too_large(self, job: Generation, index: int, largest: int) -> TooLarge:
         """Return the error that says where a medium is which fits into no message."""
-        saved = _saved_path(job, index)
+        saved = self._saved_path(job, index)
         named = saved is not None and not self._discreet
-        where = f"{job.media_urls[index]}" + (f" or at {saved}" if named else "")
+        url = (self.links.on(job) if self.links else job).media_urls[index]
+        where = url + (f" or at {saved}" if named else "")
         return TooLarge(
             f"It is larger than {largest / 2**20:.2g} MiB, too large for one message here; it is at"
             f" {where}."
@@ -254,10 +272,10 @@ class Media:
                     return Shown(None, reasons.SLOW.format(processes.SECONDS))
                 if sniff(drawn.data[:HEAD]) is None:
                     return Shown(None, reasons.NOTHING_DRAWN)
-                target = folder / key_of(job)
-                path = await anyio.to_thread.run_sync(_replace, target, drawn.data)
+                path = await anyio.to_thread.run_sync(self._keep_preview, folder, job, drawn.data)
         except OSError as error:
-            return Shown(None, reasons.not_written("MEIGEN_DATA_DIR/previews", error))
+            place = "MEIGEN_MEDIA_DIR" if self.archive else "MEIGEN_DATA_DIR/previews"
+            return Shown(None, reasons.not_written(place, error))
         return Shown(path, reasons.not_drawn(job, drawn.left_out, lost))
 
     async def _at_hand(
@@ -269,7 +287,7 @@ class Media:
             ApiError: it cannot be had.
             OSError: the folder cannot be written.
         """
-        if (saved := _saved_path(job, index)) is not None:
+        if (saved := self._saved_path(job, index)) is not None:
             return saved
         partial = downloaded.enter_context(whole_files.new(folder, private=True))
         await self._download(job, index, partial)
@@ -303,13 +321,32 @@ class Media:
 
     async def read_preview(self, path: str | None) -> Medium | None:
         """Read a preview back; None when it is gone."""
-        if path is None or Path(path).parent != self._previews:
+        if path is None or (self.archive is None and Path(path).parent != self._previews):
             return None
-        return await anyio.to_thread.run_sync(_preview_at, Path(path))
+        return await anyio.to_thread.run_sync(self._preview_at, path)
+
+    def _preview_at(self, path: str) -> Medium | None:
+        found = self.archive.find(path) if self.archive else Path(path)
+        with suppress(OSError):
+            data = (found and read_ordinary_file(found, previews.LARGEST)) or b""
+            suffix = sniff(data[:HEAD])
+            return Medium(data, MIME[suffix]) if suffix else None
+        return None
+
+    def _keep_preview(self, folder: Path, job: Generation, data: bytes) -> str:
+        """Write a preview, in place of one that was made before."""
+        suffix = sniff(data[:HEAD]) or ""
+        with whole_files.new(folder, private=True) as partial:
+            partial.write_bytes(data)
+            if self.archive is not None:
+                return str(self.archive.keep(partial, suffix, key_of(job)))
+            target = (folder / key_of(job)).with_suffix(suffix)
+            partial.replace(target)
+        return str(target)
 
     async def seconds(self, job: Generation, index: int) -> float | None:
         """Return the length of a saved clip, or None where it is not known."""
-        if (saved := _saved_path(job, index)) is not None:
+        if (saved := self._saved_path(job, index)) is not None:
             with suppress(OSError):
                 return (await anyio.to_thread.run_sync(clips.read, saved)).seconds
         return None
@@ -319,7 +356,7 @@ class Media:
         for folder in (self.folder, self._previews):
             if folder is not None:
                 whole_files.remove(folder, whole_files.PARTIAL, PARTIAL_SECONDS)
-        if self._previews is not None:
+        if self._previews is not None and self.archive is None:
             for pattern in ("*.webp", "*.jpg"):
                 whole_files.remove(self._previews, pattern, PREVIEW_SECONDS)
 
@@ -345,23 +382,6 @@ def still_shown(job: Generation) -> Generation:
     if job.preview is None or is_ordinary_file(job.preview):
         return job
     return replace(job, preview=None, unshown=reasons.NO_LONGER)
-
-
-def _replace(target: Path, data: bytes) -> str:
-    """Write a preview, in place of one that was made before."""
-    target = target.with_suffix(sniff(data[:HEAD]) or "")
-    with whole_files.new(target.parent, private=True) as partial:
-        partial.write_bytes(data)
-        partial.replace(target)
-    return str(target)
-
-
-def _preview_at(path: Path) -> Medium | None:
-    with suppress(OSError):
-        data = read_ordinary_file(path, previews.LARGEST) or b""
-        suffix = sniff(data[:HEAD])
-        return Medium(data, MIME[suffix]) if suffix else None
-    return None
 
 
 __all__ = [

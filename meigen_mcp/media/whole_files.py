@@ -139,6 +139,13 @@ def _written(target: Path, data: bytes, at: float) -> bool:
         return _link_into_place(partial, target)
 
 
+def put(partial: Path, target: Path) -> None:
+    """Give a partial file a name in one step, in place of what has it; the disk has both then."""
+    _flush(partial)
+    partial.replace(target)
+    sync_names(target.parent)
+
+
 def _flush(partial: Path) -> None:
     """Bring a partial file to the disk, or a power cut could leave its name without its content."""
     with partial.open("rb+") as file:

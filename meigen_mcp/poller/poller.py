@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 
 from meigen_mcp import errors, generation, saving
 from meigen_mcp.api.client import POST_SECONDS, Api
-from meigen_mcp.generation import Generation
+from meigen_mcp.generation import Generation, used
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
@@ -25,6 +25,7 @@ from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
 from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
     REFUSALS,
     UNSURE,
@@ -35,6 +36,7 @@ from meigen_mcp.poller.verdicts import (
 )
 from meigen_mcp.reports import Report
 from meigen_mcp.system import Clocks
+from meigen_mcp.tally import Tally
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Poller:
         monotonic: seconds that only grow; by these it rests.
         jitter: a factor around 1 for pauses, so that neither many processes nor the looks at many
             generations keep in step.
+        tally: where it is counted what was done.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Poller:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = lambda: random.uniform(0.8, 1.2),  # noqa: S311  # no secret
+        tally: Tally | None = None,
     ) -> None:
         self._records = ledger.records
         self._queue = ledger.queue
@@ -89,7 +93,8 @@ class Poller:
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
         self._looked_again = False
-        self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._unwritten = Unwritten()
+        self._tally = tally or Tally()
         self._rests_until = 0.0
         self._ending = False
 
@@ -131,7 +136,7 @@ class Poller:
         if running < self._rests_until:
             return min(TICK, self._rests_until - running)
         await self._notice_jump(now, running)
-        await self._write_late()
+        await self._unwritten.write_late()
         if running >= self._next_reclaim:
             self._next_reclaim = running + RECLAIM_EVERY
             await self._queue.reclaim(now)
@@ -144,7 +149,7 @@ class Poller:
         if self._sameness.due:
             group.start_soon(self._find_accounts)
         wanted = self._room.wanted(most)
-        due = await self._queue.due(now, wanted, (*self._room.taken, *self._unwritten))
+        due = await self._queue.due(now, wanted, (*self._room.taken, *self._unwritten.keys))
         if self._ending:
             return TICK
         for kind, job in due.jobs:
@@ -196,8 +201,11 @@ class Poller:
                 return self._saver.fetch
 
     async def _act(self, job: Generation) -> None:
+        action = self._action(job)
+        name = f"poller {action.__name__.strip('_')}"
         try:
-            await self._action(job)(job)
+            with self._tally.span(name, medium=job.media_type, model=job.model_id):
+                await action(job)
         except errors.LedgerUnavailable as error:
             log.warning("ledger unavailable: %s", error.message)
             self._rests_until = (
@@ -227,8 +235,13 @@ class Poller:
             log.warning("it could not be put off: %s", error.message)
             self._rests_until = self._clocks.monotonic() + REST
 
-    async def _change(self, job: Generation, change: Change, *, durable: bool = True) -> Generation:
-        return await self._records.change(job, change, durable=durable, patient=True, by_owner=True)
+    async def _change(self, job: Generation, change: Change, *, durable: bool = True) -> None:
+        how = {"durable": durable, "patient": True, "by_owner": True}
+        self._count_end(job, await self._records.change(job, change, **how))
+
+    def _count_end(self, before: Generation, after: Generation) -> None:
+        if after.terminal and not before.terminal:
+            self._tally.count_end(after.status, after.media_type, used(after))
 
     # --- submitting -----------------------------------------------------------------------------
 
@@ -249,11 +262,13 @@ class Poller:
         try:
             report = await self._api.submit(slot.job.body)
         except errors.ApiError as error:
+            self._tally.count("posts", answer=error.code)
             if not slot.first and isinstance(error, REFUSALS):
                 await self._after_refused_repetition(slot, error)
             else:
                 await self._after_refused_post(slot, error)
         else:
+            self._tally.count("posts", answer="accepted")
             await self._after_accepted_post(slot, report)
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
@@ -301,33 +316,15 @@ class Poller:
 
         async def write() -> None:
             try:
-                await self._queue.end_post(slot, change, now, hold_until=hold_until)
+                ended = await self._queue.end_post(slot, change, now, hold_until=hold_until)
             except TakenOver:
                 if not accepted:
                     raise
                 # That MeiGen has it is true whoever goes on with it.
-                await self._records.change(slot.job, change, patient=True)
+                ended = await self._records.change(slot.job, change, patient=True)
+            self._count_end(slot.job, ended)
 
-        try:
-            await write()
-        except errors.LedgerUnavailable:
-            self._unwritten[key_of(slot.job)] = write
-            raise
-
-    async def _write_late(self) -> None:
-        """Write down the replies that could not be written when they came.
-
-        Raises:
-            LedgerUnavailable: it still cannot be written.
-        """
-        for key, write in list(self._unwritten.items()):
-            try:
-                await write()
-            except errors.LedgerUnavailable:
-                raise
-            except Exception:
-                log.exception("a reply cannot be written down")
-            del self._unwritten[key]
+        await self._unwritten.write(key_of(slot.job), write)
 
     async def _look_up(self, job: Generation) -> None:
         """Ask what became of a POST whose reply was lost."""
@@ -337,8 +334,10 @@ class Poller:
             else:
                 report = await self._api.lookup(key_of(job))
         except errors.ApiError as error:
+            self._tally.count("looks", answer=error.code)
             await self._after_failed_lookup(job, error)
         else:
+            self._tally.count("looks", answer="answered")
             await self._learn(job, report)
 
     async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
@@ -363,6 +362,7 @@ class Poller:
             report = await self._status(job)
         except errors.ApiError as error:
             now, jitter, problem = self._clock(), self._jitter(), error
+            self._tally.count("looks", answer=error.code)
 
             def change(job: Generation) -> Generation:
                 return after_failed_look(job, problem, When(self._schedule, now, jitter))
@@ -370,6 +370,7 @@ class Poller:
             ends = isinstance(problem, errors.GenerationGone | errors.JobNotFound)
             await self._change(job, change, durable=ends)
         else:
+            self._tally.count("looks", answer="answered")
             await self._learn(job, report)
 
     async def _status(self, job: Generation) -> Report:

@@ -13,6 +13,7 @@ from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.records import Records
 from meigen_mcp.media import whole_files
+from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.publishing import time_of
 from meigen_mcp.media.store import Media
 from meigen_mcp.wording import plain
@@ -52,13 +53,27 @@ async def discard(records: Records, media: Media, days: float, now: float) -> in
     reason = f"Deleted {plain(days)} days after it was made, as MEIGEN_KEEP_DAYS says."
     while page := await records.saved_before(before, place, _PAGE):
         for place, job in page:  # noqa: B007  # where the next page begins
-            gone = await anyio.to_thread.run_sync(delete_saved, job, media.folder, before)
+            if media.archive is None:
+                gone = await anyio.to_thread.run_sync(delete_saved, job, media.folder, before)
+            else:
+                gone = await anyio.to_thread.run_sync(delete_archived, job, media.archive, before)
             if gone:
                 log.info("deleted %d saved files of %s", len(gone), job.name)
                 change = partial(saving.discarded, indices=gone, reason=reason)
                 await records.change(job, change, patient=True)
             count += len(gone)
     return count
+
+
+def delete_archived(job: Generation, archive: Archive, before: float) -> tuple[int, ...]:
+    """Delete what an archive keeps of a generation; return which of its media are gone."""
+    if job.preview is not None:
+        archive.discard(job.preview, before)
+    return tuple(
+        index
+        for index, name in enumerate(job.files)
+        if name is not None and archive.discard(name, before)
+    )
 
 
 def delete_saved(job: Generation, folder: Path | None, before: float) -> tuple[int, ...]:

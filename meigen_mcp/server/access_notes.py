@@ -12,9 +12,12 @@ class AccessNote:
 
     Attributes:
         words: which tool was called, what it answered, and the credits that it began to spend.
+        person: who asked, where people sign in: the beginning of their id, which says nothing of
+            them to whoever has no ledger.
     """
 
     words: str = ""
+    person: str = ""
 
 
 noted: ContextVar[AccessNote | None] = ContextVar("noted", default=None)

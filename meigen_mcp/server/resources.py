@@ -107,12 +107,13 @@ class Resources:
         with contextlib.suppress(LedgerUnavailable):
             newest = (await self._service.listing(PAGE)).jobs
         seen = {_origin(url) for job in newest for url in job.media_urls}
-        own = self._service.settings.own_origin
+        settings = self._service.settings
+        own = [origin for origin in (settings.own_origin, settings.media_url) if origin]
         content = t.TextResourceContents(
             uri=viewer.URI,
             mime_type=viewer.MIME,
             text=viewer.page(),
-            _meta=viewer.meta(sorted({*MEDIA_ORIGINS, *seen, *([own] if own else [])})),
+            _meta=viewer.meta(sorted({*MEDIA_ORIGINS, *seen, *own})),
         )
         return t.ReadResourceResult(contents=[content], ttl_ms=_FRESH)
 

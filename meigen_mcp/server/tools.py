@@ -14,7 +14,9 @@ from mcp.shared.exceptions import MCPError
 from meigen_mcp.catalogue.models import Model
 from meigen_mcp.errors import BadSettings, MeigenError, Problem, Unforeseen
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.asking import acting
 from meigen_mcp.media import previews
+from meigen_mcp.media.links import PERSON
 from meigen_mcp.media.reasons import NO_FRAMES
 from meigen_mcp.media.store import Media
 from meigen_mcp.server.access_notes import note
@@ -77,7 +79,7 @@ class Tools:
             lines = "\n".join(f"- {problem}" for problem in known)
             raise BadSettings(f"Settings of this server are wrong; nothing was sent.\n{lines}")
         if params.name == "list_models":
-            note(params.name)
+            self._note(params.name)
             await service.catalogue.settle()
             return self._models(given)
         polls = service.settings.tasks and wants_tasks(ctx)
@@ -87,7 +89,7 @@ class Tools:
                 result: Any = await service.generate(tool, given, person)
             case _:
                 result = await service.check(given, person)
-        note(params.name, result if isinstance(result, Outcome) else "")
+        self._note(params.name, result if isinstance(result, Outcome) else "")
         if isinstance(result, Listing):
             structure = views.listing(result)
             return _result(structure, views.listing_text(structure), [])
@@ -120,6 +122,14 @@ class Tools:
             by = continues_by(self._service.catalogue.current.find(job.model_id))
             told.meta = {"meigen/continuesBy": by}  # for the viewer; no model sees it
         return told
+
+    def _note(self, tool: str, result: Outcome | str = "") -> None:
+        """Say in the log, the counts and the span of this request what it came to."""
+        note(tool, result)
+        answer = result.status if isinstance(result, Outcome) else result or "told"
+        self._service.tally.count("calls", tool=tool, answer=answer)
+        who = (acting.get() or "")[:PERSON]
+        self._service.tally.tell({"meigen.answer": answer, **({"enduser.id": who} if who else {})})
 
     def _frameless(self) -> str:
         """Say what the person does to see frames of videos, if they cannot."""
@@ -159,7 +169,7 @@ class Tools:
         return model_views.model_details(model, current, self._service.settings.accepts)
 
     def _refused(self, error: MeigenError, tool: str, given: Mapping[str, Any]) -> t.CallToolResult:
-        note(tool, error.code)
+        self._note(tool, error.code)
         structure = views.refusal(error, tool, given.get("prompt"))
         problem = structure["error"]
         problem["message"] = self._service.settings.without_paths(problem["message"])

@@ -13,6 +13,7 @@ from meigen_mcp.catalogue.reference_rules import rename_files
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
 from meigen_mcp.service.delivery import Answer, Marks, under_way
@@ -47,23 +48,32 @@ class Answering:
         ledger: where the records are.
         clocks: what it waits by.
         closing: whether the server ends, and every call answers at once.
+        links: the URLs of results that last; None: MeiGen's count.
 
     Attributes:
         marks: notes which calls were answered.
     """
 
     def __init__(
-        self, settings: Settings, ledger: Ledger, clocks: Clocks, closing: Callable[[], bool]
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        clocks: Clocks,
+        closing: Callable[[], bool],
+        links: MediaLinks | None = None,
     ) -> None:
         self.marks = Marks(ledger)
         self._settings = settings
         self._ledger = ledger
         self._clocks = clocks
         self._closing = closing
+        self._links = links
 
     def shown(self, job: Generation) -> Generation:
         """Return a record as answers may tell it."""
-        job = still_shown(job)
+        job, preview = still_shown(job), None
+        if self._links is not None:
+            job, preview = self._links.on(job), self._links.of_preview(job)
         if self._settings.names_paths:
             return job
         # Another server on the same ledger may have been given local files.
@@ -72,7 +82,7 @@ class Answering:
             job.error, message=self._settings.without_paths(job.error.message)
         )
         unsaved = tuple(item._replace(reason=self._told(item.reason)) for item in job.unsaved)
-        return replace(job, files=(), preview=None, unsaved=unsaved, arguments=told, error=error)
+        return replace(job, files=(), preview=preview, unsaved=unsaved, arguments=told, error=error)
 
     def _told(self, reason: str) -> str:
         """Return why something is not saved without a folder, which may be another server's."""

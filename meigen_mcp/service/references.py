@@ -20,6 +20,7 @@ from meigen_mcp.catalogue.rules import absent
 from meigen_mcp.errors import LedgerUnavailable, Problem
 from meigen_mcp.generation import RECORDS, Generation, media_uri
 from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.media.archive import archived_name
 from meigen_mcp.media.local_clips import LocalClip, read_clip
 from meigen_mcp.media.local_files import (
     LocalImage,
@@ -36,6 +37,8 @@ from meigen_mcp.wording import plain, show
 
 _HASH = re.compile(r"#sha256=[0-9a-f]{16}$")
 _MOST = 16
+_LOOKED_AT = 500
+"""Records among which that of one of our own URLs is looked for."""
 _AGREES_WITHIN = 0.5
 """Seconds by which a length that was given may differ from the measured one: people round."""
 _LISTS: Mapping[str, Kind] = {
@@ -201,8 +204,20 @@ class ReferenceResolver:
             return lengths, [Problem("referenceVideoDuration", wrong, fix)]
         return lengths, []
 
+    async def _by_record(self, text: str) -> str:
+        """Return the URI of the result that one of our own URLs is for; MeiGen opens none."""
+        links = self._media.links
+        named = links and links.name_in(text)
+        if named:
+            for _, job in await self._ledger.records.newest(_LOOKED_AT):
+                names = [path and archived_name(path) for path in job.files]
+                if named in names:
+                    return media_uri(job.name, names.index(named))
+        return text
+
     async def _image(self, name: str, text: str) -> Reference:
         """Look one image up."""
+        text = await self._by_record(text)
         if text.startswith(RECORDS):
             found = await self._result(name, text, ("image", "video"), "image")
             if found.result is not None and found.result[0].media_type == "video":
@@ -230,6 +245,7 @@ class ReferenceResolver:
             return replace(clip, problem=Problem(name, wrong, refused.fix))
 
     async def _clip(self, name: str, text: str) -> Reference:
+        text = await self._by_record(text)
         if text.startswith(RECORDS):
             return await self._result(name, text, ("video",), "video")
         return await self._own(name, text, "video") or await self._url(name, text, "video")

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import anyio
-
 from meigen_mcp import errors, generation
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.arguments import Tool
@@ -22,17 +20,17 @@ from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.catalogue.rules import present
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.asking import acting
-from meigen_mcp.ledger.calls import AskFirst, Opening, Terms
+from meigen_mcp.ledger.calls import Opening
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import fingerprint
-from meigen_mcp.people import wire_key
-from meigen_mcp.service.aftermath import after_money, as_far_as_known, unforeseen
+from meigen_mcp.media.links import MediaLinks
+from meigen_mcp.service.aftermath import after_money
 from meigen_mcp.service.answering import Answering, Begun, runs
 from meigen_mcp.service.budget import Budget, Unapproved
 from meigen_mcp.service.consent import approving
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.service.finals import final_of, why_no_draft
+from meigen_mcp.service.intents import write_intent
 from meigen_mcp.service.names import request_id_of, without_uri
 from meigen_mcp.service.person import Person
 from meigen_mcp.service.quoting import make_draft, quote_call
@@ -42,6 +40,7 @@ from meigen_mcp.service.results import STARTS_ANEW, Copies, Listing, Outcome
 from meigen_mcp.service.waiting import ACCEPTANCE
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Clocks
+from meigen_mcp.tally import Tally
 
 _DRAFTS_SEEN = 50
 """Records among which the last draft of a model is looked for."""
@@ -57,18 +56,21 @@ class Service:
         catalogue: CurrentCatalogue,
         references: ReferenceResolver,
         *,
+        links: MediaLinks | None = None,
+        tally: Tally | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
         self.catalogue = catalogue
+        self.tally = tally or Tally()
         self.clock = clock
         self.clocks = Clocks(clock, monotonic)
         self._closing = False
         self._ledger = ledger
         self._references = references
         self._budget = Budget(settings, ledger, catalogue, self.clocks)
-        self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing)
+        self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing, links)
 
     def close(self) -> None:
         """Let every waiting call answer at once with how things stand."""
@@ -262,7 +264,9 @@ class Service:
                 uploaded = uploaded.and_also(copies)
             adoptable = call.control["requestId"] is None
             terms = replace(decision.terms, adoptable=adoptable, polled=call.polled)
-            job = await self._add(decision.job, terms, sent, call.wait)
+            watched = self.clock() + ACCEPTANCE + call.wait if call.wait else 0.0
+            draft = replace(decision.job, watched_until=watched)
+            job = await write_intent(self._ledger, draft, terms, sent, self._answering.marks)
             if isinstance(job, Generation):
                 return Begun(job, call.wait, call.polled, uploaded=uploaded, first=True)
             if isinstance(job, Outcome):
@@ -281,38 +285,6 @@ class Service:
             balance=opening.balance,
             objection=objection,
         )
-
-    async def _add(
-        self, draft: Generation, terms: Terms, sent: Mapping[str, Any], wait: float
-    ) -> Generation | AskFirst | Outcome:
-        """Write an intent down; a call that is cancelled meanwhile still knows of it.
-
-        Returns:
-            What the ledger says; or what is told where it cannot say whether it was written.
-        """
-        key = {"idempotencyKey": wire_key(acting.get(), draft.request_id)}
-        body = json.dumps({**sent, **key}, ensure_ascii=False)
-        watched = self.clock() + ACCEPTANCE + wait if wait else 0.0
-        job = replace(draft, body=body, watched_until=watched)
-        broken: errors.MeigenError
-        try:
-            with anyio.CancelScope(shield=True):
-                added = await self._ledger.calls.add(job, terms)
-        except LedgerUnavailable as error:
-            if not error.unsure:
-                raise
-            broken = error
-        except errors.MeigenError:
-            raise
-        except Exception as error:  # noqa: BLE001  # it may be written: the call is told its id
-            broken = unforeseen("writing an intent", error)
-        else:
-            if isinstance(added, Generation):
-                must_agree(job, added)
-            return added
-        if terms.adoptable:
-            await self._answering.marks.note(job, answered=False)
-        return as_far_as_known(job, broken)
 
     # --- looking --------------------------------------------------------------------------------
 

@@ -172,7 +172,8 @@ def access_for(
                 f"--allowed-host {flat(name)} is no host name, such as pictures.example."
             )
     sign_in = settings.sign_in
-    named = (urlsplit(sign_in.resource).netloc,) if sign_in else ()
+    urls = (sign_in and sign_in.resource, settings.media_url)
+    named = [urlsplit(url).netloc for url in urls if url]
     given = ("127.0.0.1", "localhost", "::1", host, socket.gethostname(), *allowed, *named)
     names = frozenset(_name(_spell(name)) for name in given) - {""}
     if no_token:

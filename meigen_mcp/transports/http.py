@@ -28,6 +28,8 @@ import meigen_mcp.server.server  # noqa: F401  # with the transport, and not whe
 from meigen_mcp.app import App, check_database, run_app
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat
+from meigen_mcp.media.links import PATH as MEDIA
+from meigen_mcp.media.store import Media
 from meigen_mcp.origins import origin_of
 from meigen_mcp.server.access_notes import AccessNote, noted
 from meigen_mcp.service.delivery import under_way
@@ -40,6 +42,7 @@ from meigen_mcp.transports.connections import (
     PromptServer,
     end_within,
 )
+from meigen_mcp.transports.media import serve_medium
 from meigen_mcp.transports.passage import Passage
 from meigen_mcp.transports.sessions import Sessions
 from meigen_mcp.variables import LEAST_KEY
@@ -170,7 +173,10 @@ async def start_serving(
             static_name=scripts,
         )
         group.start_soon(door.keys.run)
-    front = Front(sessions.asgi_app, access, lambda: app.service.ready, door, sessionless=shared)
+    front = Front(
+        *(sessions.asgi_app, access, lambda: app.service.ready, door, app.media),
+        sessionless=shared,
+    )
     server = PromptServer(front)
 
     async def run_sessions(*, task_status: TaskStatus[None]) -> None:
@@ -202,6 +208,7 @@ class Front:
         access: who is let in.
         ready: says whether a call can be answered now.
         door: what stands before `inner` where people sign in.
+        media: what signed URLs name; None: nothing.
         sessionless: a 2025 client has no session, and so no stream of its own either.
 
     Attributes:
@@ -215,6 +222,7 @@ class Front:
         access: Access,
         ready: Callable[[], bool] = lambda: True,
         door: "Door | None" = None,
+        media: Media | None = None,
         *,
         sessionless: bool = False,
     ) -> None:
@@ -222,6 +230,7 @@ class Front:
         self._door = door
         self._access = access
         self._ready = ready
+        self._media = media
         self._sessionless = sessionless
         self.leaving = False
         self.closing = False
@@ -272,7 +281,7 @@ class Front:
             self._answered.set()
             client = (scope["client"] or ("?",))[0]
             path = quote(scope["path"])[:100]  # without the query, where some put a token
-            more = refusal or came.words
+            more = (f" by {came.person}" if came.person else "") + (refusal or came.words)
             log.info("%s %s %s %s %.3f s%s", client, scope["method"], path, status, took, more)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
@@ -290,6 +299,9 @@ class Front:
             return ""
         if self._door is not None and scope["path"] == self._door.metadata_path:
             await self._door.metadata(scope, receive, send)
+            return ""
+        if self._media and self._media.links and scope["path"].startswith(MEDIA):
+            await serve_medium(self._media, scope, receive, send)
             return ""
         try:
             # Set for each: a request that was sent behind another begins in what that one left.

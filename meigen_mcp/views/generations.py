@@ -7,14 +7,13 @@ and the text is made from the structure.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat, printable, printable_values
-from meigen_mcp.generation import Generation, record_uri
+from meigen_mcp.generation import Generation, record_uri, used
 from meigen_mcp.ledger.team import left
 from meigen_mcp.media.store import mime_of
 from meigen_mcp.reports import Balance, Fault
@@ -54,7 +53,7 @@ def generation_structure(job: Generation, now: float) -> Structure:
             "aspectRatio": job.aspect_ratio,
             "settings": _settings(job) or None,
             "madeFrom": list(job.made_from) or None,
-            "creditsUsed": credits_json(_used(job)),
+            "creditsUsed": credits_json(used(job)),
             "quote": quote_structure(job.quote),
             # After a refund it is no longer what it was told to be.
             "credits": None if job.credits_status == "refunded" else _balance(job.balance),
@@ -75,11 +74,6 @@ def _missing(job: Generation) -> Structure:
         "contentCredentials": [{"index": index, "said": said} for index, said in job.credentials]
         or None,
     }
-
-
-def _used(job: Generation) -> Decimal | None:
-    """Return what it cost in the end."""
-    return Decimal(0) if job.credits_status == "refunded" else job.credits_used
 
 
 def _settings(job: Generation) -> Structure:
@@ -293,7 +287,7 @@ def listing(result: Listing) -> Structure:
                 **_missing(job),
                 "resourceUri": record_uri(job.name),
                 "madeFrom": list(job.made_from) or None,
-                "creditsUsed": credits_json(_used(job)),
+                "creditsUsed": credits_json(used(job)),
                 "createdAt": time_of(job.created_at),
                 "draft": drafts.known(job),
                 "error": _fault(job.error),

@@ -490,3 +490,15 @@ async def test_a_model_that_is_allowed_but_unknown_is_named(desk: Desk) -> None:
     found = await desk.examine(MEIGEN_MODELS="z-image-turbo,z-image-turb")
     assert found.says("models") == "MEIGEN_MODELS names z-image-turb, which is no known model"
     assert found.fixes() == {"models": "Did you mean z-image-turbo? `meigen-mcp models` shows all."}
+
+
+async def test_a_folder_where_results_last_is_looked_at(desk: Desk, tmp_path: Path) -> None:
+    """In place of the output folder."""
+    kept = {
+        "MEIGEN_MEDIA_DIR": str(tmp_path / "kept"),
+        "MEIGEN_MEDIA_URL": "https://pictures.example",
+    }
+    assert f"results are kept in {tmp_path / 'kept'}" in (await desk.examine(**kept)).says("output")
+    (tmp_path / "file").write_text("")
+    wrong = {**kept, "MEIGEN_MEDIA_DIR": str(tmp_path / "file" / "kept")}
+    assert "MEIGEN_MEDIA_DIR" in (await desk.examine(**wrong)).fixes()["output"]

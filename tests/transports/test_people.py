@@ -20,8 +20,9 @@ from support.issuer import RESOURCE, Issuer, serving
 from support.over_http import connected, inside
 from support.task_client import DeclaresTasks, begin, get_task, result_of
 
-from meigen_mcp.commands import team
+from meigen_mcp.commands import approve, team
 from meigen_mcp.errors import NotFound
+from meigen_mcp.ledger.offers import SeveralOffers
 from meigen_mcp.people import person_id, wire_key
 from meigen_mcp.poller.room import MOST
 from meigen_mcp.sandbox.emulator import Emulator
@@ -149,6 +150,11 @@ async def test_an_offer_of_one_is_none_of_another(
         passed_on = {"prompt": "a fox", "requestId": offered["requestId"], "maxCredits": 1000}
         assert (await bob.call("generate_image", **passed_on))["status"] == "needs_approval"
         assert jobs_of(emulator) == []
+        settings, name = make_settings(tmp_path), offered["requestId"]
+        with pytest.raises(SeveralOffers, match="with --person"):
+            await approve.run(settings, name)
+        said = await approve.run(settings, name, "Ann")
+        assert said.startswith(f"Approved for Ann ({person_id(ann.issuer.url, 'ann')}): generate_")
         assert (await ann.call("generate_image", **passed_on))["status"] == "completed"
 
 

@@ -27,7 +27,8 @@ from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings, SignIn
 from meigen_mcp.transports import auth, http, sign_in
 from meigen_mcp.transports.auth import CannotServe, access_for
-from meigen_mcp.transports.sign_in import PAUSE, Keys, ProviderAway, Verifier
+from meigen_mcp.transports.issuer_keys import PAUSE, Keys, ProviderAway
+from meigen_mcp.transports.sign_in import Verifier
 
 SECRET = "correct-horse-battery-staple"
 METADATA = "/.well-known/oauth-protected-resource/mcp"

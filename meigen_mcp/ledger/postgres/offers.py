@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 from psycopg.rows import DictRow
 
 from meigen_mcp.ledger.columns import read_quote, write
-from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer
+from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, meant
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
@@ -55,16 +55,17 @@ class PostgresOffers:
 
         return await self._database.write(keep)
 
-    async def approve(self, request_id: str, now: float) -> Offer | None:
-        """Note the person's yes to the newest standing offer with an id, whoever's it is."""
+    async def approve(self, request_id: str, now: float, person: str | None = None) -> Offer | None:
+        """Note the yes to the newest standing offer with an id."""
 
         async def keep(db: Connection) -> Offer | None:
             found = await rows.every(
                 db,
-                f"{_READ} request_id = %s AND {_STANDING} ORDER BY made_at DESC LIMIT 1 FOR UPDATE",
+                f"{_READ} request_id = %s AND {_STANDING} ORDER BY made_at DESC FOR UPDATE",
                 (request_id, now - OFFERED_FOR, now),
             )
-            return await _write(db, replace(_read(found[0]), approved_at=now)) if found else None
+            offer = meant(request_id, [_read(row) for row in found], person)
+            return offer and await _write(db, replace(offer, approved_at=now))
 
         return await self._database.write(keep)
 

@@ -20,6 +20,7 @@ from meigen_mcp.ledger.queue import (
     Due,
     Kind,
     Slot,
+    Standing,
     Wanted,
     turn,
 )
@@ -138,6 +139,20 @@ class PostgresQueue:
         return await self._database.read(query)
 
     # --- what others left -----------------------------------------------------------------------
+
+    async def standing(self) -> Standing:
+        """Return what is under way."""
+
+        async def query(db: Connection) -> Standing:
+            found = await rows.every(
+                db,
+                "SELECT status, count(*) AS count, min(created_at) AS at FROM meigen.generations"
+                " WHERE next_look IS NOT NULL GROUP BY status",
+            )
+            jobs = {row["status"]: row["count"] for row in found}
+            return Standing(jobs, min((row["at"] for row in found), default=None))
+
+        return await self._database.read(query)
 
     async def reclaim(self, now: float) -> None:
         """Take over what dead replicas left, and end what is too old to be sent."""

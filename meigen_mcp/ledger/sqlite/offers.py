@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.columns import read_quote, write
-from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, ended
+from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, ended, meant
 from meigen_mcp.ledger.sqlite.accounts import SqliteAccounts
 from meigen_mcp.ledger.sqlite.worker import Worker
 
@@ -44,15 +44,16 @@ class SqliteOffers:
 
         return await self._worker.write(keep)
 
-    async def approve(self, request_id: str, now: float) -> Offer | None:
-        """Note the person's yes to the newest standing offer with an id, whoever's it is."""
+    async def approve(self, request_id: str, now: float, person: str | None = None) -> Offer | None:
+        """Note the yes to the newest standing offer with an id."""
 
         def keep(db: sqlite3.Connection) -> Offer | None:
-            row = db.execute(
-                f"{_READ} request_id = :request_id AND {_STANDING} ORDER BY made_at DESC LIMIT 1",
+            found = db.execute(
+                f"{_READ} request_id = :request_id AND {_STANDING} ORDER BY made_at DESC",
                 _of("", request_id, now),
-            ).fetchone()
-            return None if row is None else _write(db, replace(_read(row), approved_at=now))
+            ).fetchall()
+            offer = meant(request_id, [_read(row) for row in found], person)
+            return offer and _write(db, replace(offer, approved_at=now))
 
         return await self._worker.write(keep)
 

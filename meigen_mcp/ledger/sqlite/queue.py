@@ -8,7 +8,7 @@ import anyio
 from meigen_mcp import generation
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import ADOPTABLE_FOR
-from meigen_mcp.ledger.queue import LONGEST_HOLD, RESUMED_FOR, Due, Kind, Slot, Wanted
+from meigen_mcp.ledger.queue import LONGEST_HOLD, RESUMED_FOR, Due, Kind, Slot, Standing, Wanted
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.ledger.sqlite import notes, rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
@@ -104,6 +104,19 @@ class SqliteQueue:
         return await self._worker.read(lambda db: in_line(db, job, self._limit, now))
 
     # --- what others left -----------------------------------------------------------------------
+
+    async def standing(self) -> Standing:
+        """Return what is under way."""
+
+        def query(db: sqlite3.Connection) -> Standing:
+            found = db.execute(
+                "SELECT status, count(*), min(created_at) FROM generations"
+                " WHERE next_look IS NOT NULL GROUP BY status"
+            ).fetchall()
+            jobs = {status: count for status, count, _ in found}
+            return Standing(jobs, min((at for *_, at in found), default=None))
+
+        return await self._worker.read(query)
 
     async def reclaim(self, now: float) -> None:
         """Take over what dead processes left, and end what is too old to be sent."""

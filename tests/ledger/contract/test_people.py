@@ -16,7 +16,7 @@ from support.engines import Place, PostgresPlace
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import AskFirst, Terms
 from meigen_mcp.ledger.ledger import Ledger, Share
-from meigen_mcp.ledger.offers import MOST_OFFERS, Offer
+from meigen_mcp.ledger.offers import MOST_OFFERS, Offer, SeveralOffers
 from meigen_mcp.ledger.queue import Kind, Wanted
 from meigen_mcp.ledger.spending import HOUR
 from meigen_mcp.people import key_of, person_of
@@ -113,6 +113,24 @@ async def test_an_offer_and_a_yes_are_one_persons(ledger: Ledger, ann: Share, bo
     await ann.calls.add(call, Terms(approved=True, by_offer=True))
     assert (await ann.calls.glance(intent())).approved_at == NOW
     assert (await bob.calls.glance(intent())).approved_at == 0
+
+
+async def test_a_yes_to_an_id_of_two_says_whose(ledger: Ledger, ann: Share, bob: Share) -> None:
+    """Else whoever knows another's id would get the yes that was meant for them."""
+    call = intent()
+    await ann.offers.note(Offer.of(call), "offered")
+    await bob.offers.note(replace(Offer.of(call), made_at=NOW + 1), "offered")
+    with pytest.raises(SeveralOffers) as told:
+        await ledger.offers.approve(call.request_id, NOW + 2)
+    assert set(told.value.people) == {"ann", "bob"}
+    assert await ledger.offers.approve(call.request_id, NOW + 2, "cid") is None
+    approved = await ledger.offers.approve(call.request_id, NOW + 2, "ann")
+    assert approved is not None
+    assert (person_of(approved.account), approved.approved_at) == ("ann", NOW + 2)
+    later = replace(call, created_at=NOW + 2)
+    theirs = (await bob.calls.open_call(later, call.request_id)).offer
+    assert theirs is not None
+    assert theirs.approved_at is None
 
 
 async def test_nobody_pushes_anothers_offer_out(ann: Share, bob: Share) -> None:

@@ -11,9 +11,9 @@ from support.engines import Place
 
 from meigen_mcp import generation
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.calls import ADOPTABLE_FOR
+from meigen_mcp.ledger.calls import ADOPTABLE_FOR, Terms
 from meigen_mcp.ledger.ledger import Ledger
-from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Due, Kind, Slot, Wanted
+from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Due, Kind, Slot, Standing, Wanted
 from meigen_mcp.ledger.records import TakenOver
 
 HELD = NOW + 130.0
@@ -37,6 +37,20 @@ async def _begun(ledger: Ledger, job: Generation, now: float = NOW) -> Slot:
     slot = await _begin(ledger, job, now)
     assert slot is not None
     return slot
+
+
+# --- what is under way --------------------------------------------------------------------------
+
+
+async def test_what_is_under_way_is_counted_of_everybody(ledger: Ledger, place: Place) -> None:
+    """By status, with the oldest; what is at rest is not."""
+    assert await ledger.queue.standing() == Standing({}, None)
+    await added(ledger, intent("a", status="queued", next_look=NOW, created_at=NOW - 9))
+    await added(ledger, intent("b", status="processing", next_look=NOW))
+    await added(ledger, intent("c", status="failed", next_look=None, created_at=NOW - 99))
+    other = place.open("https://www.meigen.ai 2").of("p" * 32)
+    assert isinstance(await other.calls.add(intent("d"), Terms()), Generation)
+    assert await ledger.queue.standing() == Standing({"queued": 2, "processing": 1}, NOW - 9)
 
 
 # --- what is due --------------------------------------------------------------------------------

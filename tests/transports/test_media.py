@@ -1,0 +1,169 @@
+"""Results that last, over HTTP: who is let to them, whole and in parts, and until when."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio.to_thread
+import httpx
+import pytest
+from support.in_memory import InMemory, make_settings
+from support.issuer import RESOURCE, serving
+from support.over_http import connected, inside, patient
+
+from meigen_mcp.app import open_account
+from meigen_mcp.commands import team
+from meigen_mcp.people import person_id
+from meigen_mcp.poller import retention
+from meigen_mcp.sandbox.emulator import Emulator
+from meigen_mcp.server import viewer
+from meigen_mcp.settings import Settings
+from meigen_mcp.transports import http
+
+FOX = {"prompt": "a fox", "modelId": "z-image-turbo"}
+
+
+@dataclass
+class Kept:
+    """A server that keeps results, with two people, and what one of them made."""
+
+    settings: Settings
+    client: httpx.AsyncClient
+    ann: Any
+    bob: Any
+    person: str
+    made: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        """Where the picture is."""
+        return str(self.made["mediaUrls"][0])
+
+    async def get(self, url: str, **headers: str) -> httpx.Response:
+        """Open a URL as a browser would, without a token."""
+        return await self.client.get(url, headers=headers)
+
+
+@asynccontextmanager
+async def keeping(folder: Path, emulator: Emulator) -> AsyncIterator[Kept]:
+    """Serve, and have one make a picture."""
+    async with serving() as issuer:
+        variables = {
+            "MEIGEN_OAUTH_ISSUER": issuer.url,
+            "MEIGEN_OAUTH_RESOURCE": RESOURCE,
+            "MEIGEN_MEDIA_DIR": str(folder / "kept"),
+            "MEIGEN_MEDIA_URL": "http://127.0.0.1:1",  # each test opens it at the free port
+        }
+        settings = make_settings(folder, **variables)
+        async with inside(settings, emulator) as (origin, app), patient() as client:
+            assert app.media.links is not None
+            app.media.links.origin = origin
+            url = f"{origin}{http.PATH}"
+            async with (
+                connected(url, "auto", issuer.token(sub="ann", name="Ann")) as ann,
+                connected(url, "auto", issuer.token(sub="bob", name="Bob")) as bob,
+            ):
+                made = (await ann.call_tool("generate_image", FOX)).structured_content
+                assert made is not None
+                person = person_id(issuer.url, "ann")
+                yield Kept(settings, client, ann, bob, person, dict(made))
+
+
+async def test_a_result_is_opened_without_a_token_whole_and_in_parts(
+    tmp_path: Path, emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At our own URL, and its preview too; the line of the log names a person nobody can read."""
+    async with keeping(tmp_path, emulator) as on:
+        whole = await on.get(on.url)
+        part = await on.get(on.url, range="bytes=1-3")
+        beyond = await on.get(on.url, range="bytes=99999999-")
+        head = await on.client.head(on.url)
+        small = await on.get(on.made["preview"])
+        assert (whole.status_code, whole.content[1:4]) == (200, b"PNG")
+        assert (part.status_code, part.content) == (206, b"PNG")
+        assert part.headers["content-range"] == f"bytes 1-3/{len(whole.content)}"
+        assert (beyond.status_code, head.status_code, head.content) == (416, 200, b"")
+        assert small.headers["content-type"].startswith("image/")
+        assert whole.headers["content-type"] == "image/png"
+        assert whole.headers["cache-control"] == "private, max-age=604800, immutable"
+        assert whole.headers["content-security-policy"] == "default-src 'none'; sandbox"
+        assert (await on.client.post(on.url)).status_code == 405
+    lines = [line for line in caplog.messages if " GET /media/" in line]
+    assert len(lines) == 4
+    assert all(f" s by {on.person[:12]}" in line for line in lines)
+    calls = [line for line in caplog.messages if "generate_image completed" in line]
+    assert [f"by {on.person[:12]} generate_image" in line for line in calls] == [True]
+    assert [secret for secret in ("ann", "s=", "e=1") if secret in "".join(lines)] == []
+
+
+async def test_without_its_signature_nothing_is_there(tmp_path: Path, emulator: Emulator) -> None:
+    """Whether or not a file is: the answer is the same."""
+    async with keeping(tmp_path, emulator) as on:
+        bare, _, query = on.url.partition("?")
+        name = bare.rpartition("/")[2]
+        other = bare.replace(name, f"{'0' * 64}.png")
+        forged = [
+            bare,
+            f"{bare}?{query}x",
+            f"{other}?{query}",
+            other,
+            bare.replace(name, f"..%2f{name}?{query}"),
+            f"{bare}?{query.replace(on.person[:12], 'b' * 12)}",
+        ]
+        told = [await on.get(url) for url in forged]
+        assert {answer.status_code for answer in told} == {403}
+        assert len({answer.text for answer in told}) == 1
+
+
+async def test_a_reference_to_our_url_is_the_result_itself(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    """MeiGen cannot open it, so its own is sent; another's is no result of whoever names it."""
+    async with keeping(tmp_path, emulator) as on:
+        again = {"prompt": "again", "modelId": "nanobanana-2", "referenceImages": [on.url]}
+        mine = (
+            await on.ann.call_tool("generate_image", {**again, "dryRun": True})
+        ).structured_content
+        assert mine["settings"]["referenceImages"] == [f"{on.made['resourceUri']}/media/0"]
+        theirs = (
+            await on.bob.call_tool("generate_image", {**again, "dryRun": True})
+        ).structured_content
+        assert on.made["generationId"] not in str(theirs)
+
+
+async def test_the_viewer_may_load_from_here(tmp_path: Path, emulator: Emulator) -> None:
+    """Its policy names the origin of the URLs, before anything was made too."""
+    async with keeping(tmp_path, emulator) as on:
+        page = (await on.bob.read_resource(viewer.URI)).contents[0]
+        assert "http://127.0.0.1:1" in page.meta["ui"]["csp"]["resourceDomains"]
+
+
+async def test_what_is_old_or_forgotten_is_no_longer_kept(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    """With its preview; the record says so, and MeiGen's own URL is told again."""
+    async with keeping(tmp_path, emulator) as on:
+        hare = (await on.bob.call_tool("generate_image", FOX)).structured_content
+        async with open_account(on.settings, InMemory(emulator)) as account:
+            job = await account.ledger.of(None).records.get(on.made["generationId"])
+            assert job is not None
+            soon = (job.finished_at or 0.0) + 2 * retention.DAY
+            records = account.ledger.of(None).records
+            assert await retention.discard(records, account.media, 30, soon) == 0
+            said = await team.forget(on.settings, "Bob")
+            assert str(tmp_path) not in said
+            assert (await on.get(hare["mediaUrls"][0])).status_code == 404
+            assert (await on.get(on.url)).status_code == 200
+            assert await retention.discard(records, account.media, 1, soon) == 1
+        assert (await on.get(on.url)).status_code == 404
+        left = await anyio.to_thread.run_sync(
+            lambda: [path for path in (tmp_path / "kept").rglob("*") if path.is_file()]
+        )
+        assert left == []
+        known = await on.ann.call_tool("check_status", {"requestId": on.made["requestId"]})
+        told = known.structured_content
+        assert told["unsaved"][0]["reason"].startswith("Deleted 1 day")
+        assert "preview" not in told
+        assert "&s=" not in told["mediaUrls"][0]
