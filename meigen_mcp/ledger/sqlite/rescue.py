@@ -53,7 +53,8 @@ class LastingDatabase(Database):
 
     _carried: tuple[int, Place | None] | None = None
     _told: str | None = None
-    _mixed: sign.Stamp | None = None
+    _unparted: tuple[int, int] | None = None
+    _seen: sign.Stamp | None = None
     _is_safe = False
     _left: tuple[sqlite3.Connection, ...] = ()
 
@@ -90,10 +91,9 @@ class LastingDatabase(Database):
         try:
             with self.explained():
                 if self._is_mixed():
-                    if not last and self._is_unrest():
-                        return
                     self._leave()
-                self._carry_news(self.open())
+                if self._unparted is None or self._part(self._unparted, last=last):
+                    self._carry_news(self.open())
             told = f"the ledger in {self.folder} was removed or replaced while it was open"
         except LedgerUnavailable as problem:
             told = problem.message
@@ -113,45 +113,44 @@ class LastingDatabase(Database):
         place, found = self._place, self.found
         return found is None or place is None or found[0] != place[0]
 
-    def _is_unrest(self) -> bool:
-        """Return whether what lies there is perhaps still being written."""
-        seen, self._mixed = self._mixed, sign.stamp(self.home)
-        return not self._is_moved() and seen != self._mixed
-
     def _leave(self) -> None:
         """Go on in the rescue file, with what this process wrote."""
-        db = self.open()
+        db, place = self.open(), self._place
         sound = self._seal is None or self._seal.holds()  # only its log is another one
         jobs = _read(db, _CARRIED, MONTH) if sound else _read(db, _KEPT)
         version = sign.read(db).version
         target = _beside(self, RESCUED.format(self.owner))
         target.connect(self.key)
         _merge(jobs, self, target, version)
-        self._part(db)
+        self._unparted = None if place is None or self._is_moved() else place[0]
         self._left = tuple(one for one in (self.reader, db) if one is not None)
         self.path, self._place, self._seal, self._durable = target.path, (), None, True
-        self.reader, self._writer = target.reader, target._writer  # noqa: SLF001  # it is ours now
+        self.reader, self._writer = target.reader, target._writer  # noqa: SLF001  # ours from now on
 
-    def _part(self, db: sqlite3.Connection) -> None:
+    def _part(self, ours: tuple[int, int], *, last: bool) -> bool:
         """Give what lies there a file of its own, and leave our log behind with the old one.
 
         Whoever has that open sees that it was replaced, and by its identity that it is mixed.
+
+        Returns:
+            Whether that is done: what may still be being written is left alone for now.
         """
         with alone(self.folder / "parting"):
-            if self._is_moved():
-                return
-            with contextlib.suppress(sqlite3.Error):
-                db.execute(f"PRAGMA application_id={sign.OTHERS}")
-            draft = self.folder / f"parted-{self.owner}"
-            private_file(draft)
-            shutil.copyfile(self.home, draft)
-            try:
+            found, (seen, self._seen) = self.found, (self._seen, sign.stamp(self.home))
+            if found is not None and found[0] == ours:
+                if not (last or seen == self._seen or sign.is_whole(self.home)):
+                    return False
+                with contextlib.suppress(sqlite3.Error):
+                    self._left[-1].execute(f"PRAGMA application_id={sign.OTHERS}")
+                draft = self.folder / f"parted-{self.owner}"
+                private_file(draft)
+                shutil.copyfile(self.home, draft)
                 for end in ("-shm", "-wal"):
                     Path(f"{self.home}{end}").unlink(missing_ok=True)
                 draft.replace(self.home)
-            except PermissionError:  # Windows, where it is open
-                draft.unlink()
-            sync_names(self.folder)
+                sync_names(self.folder)
+        self._unparted = None
+        return True
 
     # --- carrying -------------------------------------------------------------------------------
 

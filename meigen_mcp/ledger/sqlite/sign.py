@@ -48,6 +48,14 @@ def read_file(path: Path) -> Sign:
         return read(db)
 
 
+def is_whole(path: Path) -> bool:
+    """Return whether a ledger lies in a file, and not the beginning of one."""
+    try:
+        return read_file(path).schema > 0
+    except sqlite3.Error:
+        return False
+
+
 class Seal:
     """Knows what lies in a ledger's file for as long as that is open.
 
