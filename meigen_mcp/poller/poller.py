@@ -26,6 +26,7 @@ from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
 from meigen_mcp.poller.schedule import Schedule
 from meigen_mcp.poller.verdicts import (
+    KEYED,
     REFUSALS,
     UNSURE,
     When,
@@ -88,7 +89,7 @@ class Poller:
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
-        self._looked_again = False
+        self._looked_again = self._keyed = False
         self._unwritten: dict[str, Callable[[], Awaitable[None]]] = {}
         self._rests_until = 0.0
         self._ending = False
@@ -336,7 +337,9 @@ class Poller:
                 report = await self._status(job)
             else:
                 report = await self._api.lookup(key_of(job))
+                self._keyed = True
         except errors.ApiError as error:
+            self._keyed = self._keyed or isinstance(error, KEYED)
             await self._after_failed_lookup(job, error)
         else:
             await self._learn(job, report)
@@ -352,7 +355,8 @@ class Poller:
             return
 
         def change(job: Generation) -> Generation:
-            return after_failed_lookup(job, error, When(self._schedule, now, jitter))
+            when = When(self._schedule, now, jitter, keyed=self._keyed)
+            return after_failed_lookup(job, error, when)
 
         await self._change(job, change)
 
