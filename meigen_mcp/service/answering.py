@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from meigen_mcp.catalogue.reference_rules import rename_files
-from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.errors import LedgerUnavailable, Refusal
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.calls import AskFirst, Terms
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
@@ -78,6 +79,17 @@ class Answering:
         """Return why something is not saved without a folder, which may be another server's."""
         told = self._settings.without_paths(reason)
         return told if Path(told).name == told else "It could not be written."
+
+    async def add(self, job: Generation, terms: Terms) -> Generation | AskFirst:
+        """Write an intent down, unless its client has gone: its repetition is another call.
+
+        Raises:
+            Refusal: nobody waits for the answer any more.
+        """
+        delivery = under_way.get()
+        if delivery is not None and delivery.left is False:
+            raise Refusal("The client of this call has gone. Nothing was sent or charged.")
+        return await self._ledger.calls.add(job, terms)
 
     async def finish(self, begun: Begun, stop: float, person: Person) -> Outcome:
         """Wait for acceptance, then for the result, and answer in any case in time."""

@@ -256,6 +256,8 @@ class Database:
         return LedgerUnavailable(
             f"The ledger in {self.called} cannot be written.",
             "Check that its disk has room and is not read-only.",
+            unsure=broken
+            == "SQLITE_IOERR_FSYNC",  # all of it is written: a crash may bring it back
         )
 
     def busy(self) -> LedgerUnavailable:
