@@ -34,8 +34,7 @@
         ├── Unreachable           no answer at all
         └── UploadFailed          a local reference did not get to the upload gateway
 
-`charged` says whether credits were taken: no, yes, refunded or unknown. `retryable` says whether
-the same call can succeed later. `next` is one imperative sentence for the model.
+`charged`: were credits taken? `retryable`: can the same call succeed later? `next`: for the model.
 """
 
 from collections.abc import Sequence
@@ -103,9 +102,10 @@ class InvalidArguments(Refusal):
 
 
 class NotFound(Refusal):
-    """No generation of this account has the given id."""
+    """No generation of this account has the given id; what it names may be in a lost ledger."""
 
     code = "not_found"
+    charged = "unknown"
     next = "Call check_status without arguments to see the newest generations and their ids."
 
 

@@ -27,6 +27,7 @@ from meigen_mcp.poller.saver import Saver, is_last_quick
 from meigen_mcp.poller.schedule import Schedule
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
+    KEYED,
     REFUSALS,
     UNSURE,
     When,
@@ -92,7 +93,7 @@ class Poller:
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
-        self._looked_again = False
+        self._looked_again = self._keyed = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
         self._rests_until = 0.0
@@ -333,7 +334,9 @@ class Poller:
                 report = await self._status(job)
             else:
                 report = await self._api.lookup(key_of(job))
+                self._keyed = True
         except errors.ApiError as error:
+            self._keyed = self._keyed or isinstance(error, KEYED)
             self._tally.count("looks", answer=error.code)
             await self._after_failed_lookup(job, error)
         else:
@@ -351,7 +354,8 @@ class Poller:
             return
 
         def change(job: Generation) -> Generation:
-            return after_failed_lookup(job, error, When(self._schedule, now, jitter))
+            when = When(self._schedule, now, jitter, keyed=self._keyed)
+            return after_failed_lookup(job, error, when)
 
         await self._change(job, change)
 

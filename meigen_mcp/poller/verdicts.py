@@ -18,6 +18,8 @@ REFUSALS = (
     errors.ModerationRefused,
 )
 """What MeiGen says of a request that it does not take, and does not charge."""
+KEYED = (errors.RequestNotFound, errors.IdempotencyConflict, errors.RequestIdCollision)
+"""What only an API says that knows keys."""
 UNSURE = errors.Unreachable("MeiGen did not say what became of the submission.")
 
 
@@ -30,12 +32,14 @@ class When:
         now: the time.
         jitter: a factor for pauses.
         hold_until: until when the API wants no submission.
+        keyed: the API showed that it knows keys, so pages in its place are somebody else's.
     """
 
     schedule: Schedule
     now: float
     jitter: float
     hold_until: float | None = None
+    keyed: bool = False
 
     def again(self, job: Generation, error: ApiError) -> float:
         """Return when to try again after a try that taught nothing."""
@@ -89,9 +93,9 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
             return generation.failed(job, Fault.of(error), when.now)
         case _ if job.status == "unknown":
             return generation.unknown(job)
-        case errors.UnreadableReply() if job.garbled + 1 >= MOST_GARBLED:
-            return generation.unknown(job)
-        case errors.UnreadableReply():
+        case errors.UnreadableReply() if not when.keyed:
+            if job.garbled + 1 >= MOST_GARBLED:
+                return generation.unknown(job)
             return generation.misread(job, when.now + min(when.schedule.interval, 3.0))
         case _:
             return generation.missed(job, when.again(job, error), error)

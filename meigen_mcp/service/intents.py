@@ -8,14 +8,14 @@ from typing import Any
 import anyio
 
 from meigen_mcp import errors
-from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.errors import LedgerUnavailable, Refusal
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.asking import acting
 from meigen_mcp.ledger.calls import AskFirst, Terms
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.people import wire_key
 from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
-from meigen_mcp.service.delivery import Marks
+from meigen_mcp.service.delivery import Marks, under_way
 from meigen_mcp.service.repeats import must_agree
 from meigen_mcp.service.results import Outcome
 
@@ -34,7 +34,14 @@ async def write_intent(
 
     Returns:
         What the ledger says; or what is told where it cannot say whether it was written.
+
+    Raises:
+        Refusal: the client has gone; its repetition is another call.
+        MeigenError: nothing was written, and why.
     """
+    delivery = under_way.get()
+    if delivery is not None and delivery.left is False:
+        raise Refusal("The client of this call has gone. Nothing was sent or charged.")
     key = {"idempotencyKey": wire_key(acting.get(), draft.request_id)}
     job = replace(draft, body=json.dumps({**sent, **key}, ensure_ascii=False))
     broken: errors.MeigenError

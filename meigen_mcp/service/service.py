@@ -187,7 +187,6 @@ class Service:
         self, tool: Tool, read: Mapping[str, Any], named: str | None, person: Person
     ) -> "Outcome | Begun | _Opened":
         """Judge and quote a call, and find what it repeats; nothing is reserved."""
-        await self._answering.marks.catch_up()
         model, quote, references, body = await self._judge(tool, read)
         given = present(references.arguments)
         control = {name: given.pop(name, None) for name in args.CONTROL}
@@ -203,6 +202,7 @@ class Service:
         wait = usual if control["wait"] is None else float(control["wait"])
         polled = person.polls and control["wait"] != 0  # 0 asks for an answer, done or not
         draft = replace(draft, request_id=named or draft.request_id)
+        await self._answering.marks.catch_up()
         opening = await self._ledger.calls.open_call(draft, named)
         if (known := stands_for(draft, opening)) is not None:
             return Begun(known, wait, polled, repeated=not known.parked)

@@ -6,6 +6,7 @@ time that passes are preloaded into the server (`tests/environments/shim.c`), si
 that to the machine; a machine that sleeps is a stopped process whose clock is ahead afterwards.
 """
 
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -59,7 +60,9 @@ DAYS: tuple[Day, ...] = (
     Day("M10: a form that ends in an error", money.form_times_out, shares=False),
     Day("M11: the data folder removed, two servers", money.folder_removed, shares=False),
     Day("M11: the ledger's file removed, and a restart", money.file_removed, shares=False),
+    Day("M11: the ledger's file overwritten in its place", money.overwritten, shares=False),
     Day("M11b: the account's key lost, and a restart", money.key_lost, shares=False),
+    Day("M11c: an older copy of the folder put back", money.older_copy, shares=False),
     Day("M4b: a yes of tomorrow", money.yes_of_another_day, shares=False),
     Day("P3: a charge of 0", money.charge_of_nothing),
     Day("a client that answers for the person", money.client_answers_by_itself, shares=False),
@@ -149,5 +152,5 @@ async def _live(day: Day, tally: Tally, repetitions: int, seed: int) -> None:
                     with anyio.fail_after(LONGEST):
                         await day.strike(stage)
                 except Exception as problem:  # noqa: BLE001  # the other days go on
-                    stage.late(f"{type(problem).__name__}: {problem}")
+                    stage.late("".join(traceback.format_exception(problem)))
             stage.mend()

@@ -4,8 +4,9 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -15,10 +16,11 @@ import httpx
 import mcp_types as t
 from mcp.client.context import ClientRequestContext
 from PIL import Image
+from support.books import says_nothing_moved
 from support.over_http import Served, bearer, open_session, process, structure_of
 
 from .proxy import Exchange, HangUp, Plan, answered, changed, plain
-from .servers import MODEL, SERVE, Killed, Server, environment
+from .servers import SERVE, Killed, Server, environment
 from .stage import LONGEST, Stage
 from .truth import ledger_held, until
 
@@ -88,17 +90,17 @@ async def stopped_between(stage: Stage) -> None:
 async def reset_over_http(stage: Stage) -> None:
     """2025 over HTTP: the connection is reset during a waiting call; the same call again."""
     stage.another_place()
-    call = {"name": "generate_image", "arguments": {"prompt": stage.prompt, "modelId": MODEL}}
-    message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call}
+    message = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": _slow(stage)}
     async with _http(stage) as served, served.client(timeout=LONGEST, trust_env=False) as client:
         named = await open_session(client)
         headers = {"accept": "application/json, text/event-stream", **named}
         async with httpx.AsyncClient(
-            base_url=served.origin, headers={**bearer(served.token), **headers}, trust_env=False
+            base_url=served.origin, headers=bearer(served.token), trust_env=False
         ) as cut:
-            with anyio.move_on_after(stage.chance.uniform(0.02, 0.6)):
-                await cut.post("/mcp", json=message)
-        answer = await client.post("/mcp", json=message, headers=headers)
+            with anyio.move_on_after(stage.chance.uniform(0.02, 0.5)) as waited:
+                await cut.post("/mcp", json=message, headers=headers)
+        stage.must(waited.cancelled_caught, "it was answered before its connection was lost")
+        answer = await client.post("/mcp", json={**message, "id": 3}, headers=headers)
         await stage.compare(structure_of(answer), stage.prompt, len(stage.wire.sent))
         async with stage.server() as on:
             await stage.judge(on)
@@ -116,11 +118,10 @@ async def pipes_gone(stage: Stage) -> None:
     stage.another_place()
     stage.place.folder.mkdir(parents=True)
     told = {**os.environ, **environment(stage.place, **stage.variables())}
-    call = {"name": "generate_image", "arguments": {"prompt": stage.prompt, "modelId": MODEL}}
     messages: list[dict[str, Any]] = [
         {"id": 1, "method": "initialize", "params": _HELLO},
         {"method": "notifications/initialized"},
-        {"id": 2, "method": "tools/call", "params": call},
+        {"id": 2, "method": "tools/call", "params": _slow(stage)},
     ]
     lines = [json.dumps({"jsonrpc": "2.0", **message}) + "\n" for message in messages]
     async with await anyio.open_process([*SERVE], env=told, stderr=None) as dying:
@@ -130,7 +131,7 @@ async def pipes_gone(stage: Stage) -> None:
             await dying.stdin.send(line.encode())
         await dying.stdout.receive()
         await dying.stdin.send(lines[-1].encode())
-        await anyio.sleep(stage.chance.uniform(0.02, 0.6))
+        await anyio.sleep(stage.chance.uniform(0.02, 0.5))
         ends = [dying.stdin.aclose, dying.stdout.aclose]
         stage.chance.shuffle(ends)
         for end in ends:
@@ -138,8 +139,15 @@ async def pipes_gone(stage: Stage) -> None:
         with anyio.move_on_after(5):
             await dying.wait()
     async with stage.server() as on:
-        await stage.call(on)
+        again = _slow(stage)
+        await stage.call(on, again["name"], **again["arguments"])
         await stage.judge(on)
+
+
+def _slow(stage: Stage) -> dict[str, Any]:
+    """Return a call that waits for more than half a second, so that it is cut off before."""
+    arguments = {"prompt": stage.prompt, "modelId": "seedance-2-0", "duration": 4, "wait": 25}
+    return {"name": "generate_video", "arguments": arguments}
 
 
 # --- limits and a yes ----------------------------------------------------------------------------
@@ -305,10 +313,63 @@ async def file_removed(stage: Stage) -> None:
     await _removed(stage, remove, again=False)
 
 
-async def _removed(stage: Stage, remove: Any, *, again: bool) -> None:
+async def overwritten(stage: Stage) -> None:
+    """Something else is written into the ledger's file: an older copy, one made anew, nothing."""
+    kind, copy = stage.chance.choice(["anew", "as it is", "nothing"]), f"copy-{uuid4()}"
+
+    def take_copy() -> None:
+        (stage.folder / copy).touch()
+        if kind == "nothing":
+            return
+        with closing(sqlite3.connect(stage.place.data / "ledger.sqlite3")) as db:
+            if kind == "anew":
+                db.execute(f"VACUUM INTO '{stage.folder / copy}'")
+                return
+            with closing(sqlite3.connect(stage.folder / copy)) as target:
+                db.backup(target)
+
+    def overwrite() -> None:
+        content = (stage.folder / copy).read_bytes()
+        (stage.place.data / "ledger.sqlite3").write_bytes(content)
+
+    again = stage.chance.random() < 0.5
+    await _removed(stage, overwrite, again=again, before=take_copy)
+
+
+async def older_copy(stage: Stage) -> None:
+    """An older copy of the data folder is put back while nothing runs: nobody can know of it."""
+    stage.another_place()
+    copy, later = stage.folder / f"copy-{uuid4()}", f"{stage.prompt} / since"
+    async with stage.server() as on:
+        await stage.call(on, modelId=FIVE)
+        await stage.rest()
+    shutil.copytree(stage.place.data, copy)
+    async with stage.server() as on:
+        lost = await stage.call(on, prompt=later, modelId=FIVE)
+        await stage.rest()
+    saved = [row.saved for row in stage.rows() if row.prompt == later]
+    stage.must(saved == [True], f"not saved: {lost}")
+    shutil.rmtree(stage.place.data)
+    shutil.move(copy, stage.place.data)
+    async with stage.server(MEIGEN_MAX_CREDITS_PER_DAY="10") as on:
+        told = await on.call("check_status", requestId=lost["requestId"])
+        stage.must(not says_nothing_moved(told), f"untrue of what is not known: {told}")
+        await _spend(stage, on)
+        accepted = len(stage.sent())
+        stage.must(accepted == 3, f"{accepted} sent: one before, one that is lost, one of a cap")
+        await stage.rest()
+    stage.tally.accepted += accepted
+
+
+async def _removed(
+    stage: Stage, remove: Callable[[], Any], *, again: bool, before: Callable[[], Any] | None = None
+) -> None:
     stage.another_place()
     cap: dict[str, Any] = {"MEIGEN_MAX_CREDITS_PER_DAY": "10"}
     async with stage.server(**cap) as on:
+        if before is not None:
+            await on.call("check_status")  # now it is there
+            before()
         await stage.call(on, modelId=FIVE, wait=stage.chance.choice([0, 25]))
         remove()
         with contextlib.suppress(Killed):

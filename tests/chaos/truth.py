@@ -110,7 +110,7 @@ def rows(data: Path) -> list[Row]:
         db.row_factory = sqlite3.Row
         try:
             found = db.execute("SELECT * FROM generations ORDER BY id").fetchall()
-        except sqlite3.OperationalError:  # no table yet
+        except sqlite3.DatabaseError:  # no table yet, or parts of two ledgers
             return []
     return [_row(row) for row in found]
 

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -42,7 +44,49 @@ def _replace_by_a_broken_one(data: Path) -> None:
     (data / NAME).write_bytes(b"no ledger at all" * 999)
 
 
+def _overwrite(data: Path, content: bytes) -> None:
+    """Write into the file that is there, as `cp` does."""
+    (data / NAME).write_bytes(content)
+
+
+def _overwrite_by_another_one(data: Path) -> None:
+    other = data.parent / "other"
+    execute(data, f"VACUUM INTO '{other}'")
+    with closing(sqlite3.connect(other)) as db, db:
+        db.execute("DELETE FROM generations")
+        db.execute("UPDATE clock SET version = 0")
+    _overwrite(data, other.read_bytes())
+
+
+def _overwrite_by_a_copy_that_was_written_anew(data: Path) -> None:
+    """One of just now, which lacks but the newest; its pages are in other places."""
+    other = data.parent / "other"
+    execute(data, f"VACUUM INTO '{other}'")
+    with closing(sqlite3.connect(other)) as db, db:
+        db.execute("DELETE FROM generations")
+    _overwrite(data, other.read_bytes())
+
+
+def _overwrite_by_nonsense(data: Path) -> None:
+    _overwrite(data, b"no ledger at all" * 999)
+
+
+def _empty(data: Path) -> None:
+    os.truncate(data / NAME, 0)
+
+
+def _remove_the_log(data: Path) -> None:
+    (data / f"{NAME}-wal").unlink()
+
+
 LOSSES = [_remove_folder, _remove_file, _replace_by_an_empty_one]
+IN_PLACE = [
+    _overwrite_by_another_one,
+    _overwrite_by_a_copy_that_was_written_anew,
+    _empty,
+    _remove_the_log,
+]
+BROKEN = [_replace_by_a_broken_one, _overwrite_by_nonsense]
 Loss = Callable[[Path], None]
 
 
@@ -52,7 +96,14 @@ async def _paid(on: Workbench) -> Generation:
     return job
 
 
-@pytest.mark.parametrize("lose", [*LOSSES, _replace_by_a_broken_one])
+async def _looked(on: Workbench, times: int) -> None:
+    """Let the poller look what became of the file, so many times."""
+    for _ in range(times):
+        on.clock.now += 3
+        await on.turn()
+
+
+@pytest.mark.parametrize("lose", [*LOSSES, *IN_PLACE, *BROKEN])
 async def test_nothing_is_spent_once_the_ledger_is_another_one(tmp_path: Path, lose: Loss) -> None:
     """The call is refused in words, uncharged; the job under way is finished all the same."""
     async with workbench(tmp_path) as on:
@@ -60,24 +111,23 @@ async def test_nothing_is_spent_once_the_ledger_is_another_one(tmp_path: Path, l
         lose(tmp_path / "data")
         with pytest.raises(LedgerUnavailable, match="removed or replaced") as no:
             await on.generate(**CALL)
+        await _looked(on, 2)
         ended = await on.settle(job)
     assert no.value.message.endswith("Nothing was sent or charged.")
     assert (no.value.charged, len(on.wire.posts())) == ("no", 1)
     assert (ended.status, on.charged) == ("completed", 5)
 
 
-@pytest.mark.parametrize("lose", LOSSES)
-@pytest.mark.parametrize("stepped", [True, False])
+@pytest.mark.parametrize("lose", [*LOSSES, *IN_PLACE])
+@pytest.mark.parametrize("stepped", [2, 1, 0])
 async def test_the_next_server_knows_what_was_spent(
-    tmp_path: Path, lose: Loss, *, stepped: bool
+    tmp_path: Path, lose: Loss, stepped: int
 ) -> None:
     """Though the one before ended at once; its cap holds, and the paid job is finished."""
     async with workbench(tmp_path) as on:
         job = await _paid(on)
         lose(tmp_path / "data")
-        if stepped:
-            on.clock.now += 3
-            await on.poller.step()
+        await _looked(on, stepped)
     async with workbench(tmp_path, beside=on, MEIGEN_MAX_CREDITS_PER_DAY="5") as later:
         with pytest.raises(OverCap):
             await later.generate(**CALL)

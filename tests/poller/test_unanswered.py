@@ -198,3 +198,26 @@ async def test_one_that_is_unconfirmed_for_an_hour_says_how_it_is_settled(tmp_pa
             told.append(f"meigen-mcp jobs {outcome.job.request_id} --settle" in shown["next"])
             await on.settle(outcome.job, 1.1 * HOUR)
         assert told == [False, True]
+
+
+PAGES: dict[str, Fault] = {
+    "HTML 200": answers(200, HTML),
+    "nothing": answers(204, b""),
+    "a list": answers(200, b"[]"),
+    "HTML 404": answers(404, HTML),
+}
+
+
+@pytest.mark.parametrize("fault", PAGES.values(), ids=PAGES)
+async def test_what_an_api_that_knows_keys_can_still_tell_is_not_unknown(
+    fault: Fault, tmp_path: Path
+) -> None:
+    """It has answered about a key before: the page in its place is somebody else's."""
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [dropped_after] * 2
+        first = await on.generate(modelId="nanobanana-2", wait=0)
+        assert (await on.settle(first.job)).status == "completed"
+        cannot_ask(on, fault, 20 * 60.0)
+        outcome = await on.generate(modelId="nanobanana-2", prompt="another", wait=0)
+        assert await found_after(on, outcome.job, 3 * HOUR) < HOUR * 2
+        assert (len(on.wire.posts()), on.charged) == (2, 10)

@@ -21,6 +21,7 @@ from support.in_memory import TOKEN
 from support.workbench import (
     Fault,
     Route,
+    Someone,
     Workbench,
     answers,
     dropped_after,
@@ -34,6 +35,7 @@ from meigen_mcp.catalogue.arguments import Tool
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import Generation
 from meigen_mcp.sandbox.state import Options
+from meigen_mcp.service.results import Outcome
 from meigen_mcp.views import generations as views
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -126,10 +128,11 @@ class Fortnight:
         at = "" if self._on is None else f"{self._on.clock.true() - 1_800_000_000:.0f} s "
         self.story.append(f"{at}{event}")
 
-    async def _kill(self) -> None:
+    async def _kill(self, on: Workbench) -> None:
         self._tell("the power fails")
         self._disk.cut()
         self._life.cancel()
+        on.wire.dead = True  # other tasks run on until they next wait
         await anyio.sleep_forever()
 
     async def _come_to_rest(self, on: Workbench) -> None:
@@ -160,7 +163,7 @@ class Fortnight:
         event = self._chance.choice(["nothing", "kill", "token", "full", *events])
         match event:
             case "kill":
-                await self._kill()
+                await self._kill(on)
             case "full":
                 self._tell("the disk is full")
                 self._disk.fill()
@@ -208,11 +211,11 @@ class Fortnight:
             if fills:
                 self._disk.fill()
             elif not acts:
-                await self._kill()
+                await self._kill(on)
             reply = await inner.handle_async_request(request)
             await reply.aread()
             if not fills:
-                await self._kill()
+                await self._kill(on)
             return reply
 
         on.wire.faults[route] = [strike]
@@ -229,17 +232,23 @@ class Fortnight:
             "wait": self._chance.choice([0, 8]),
         }
         self._asking = True
+
+        async def ask() -> Outcome:
+            outcome: Outcome = await on.service.generate(tool, call, Someone())
+            # The answer has left, should the power fail in this very moment.
+            self._asking = False
+            self._told[outcome.job.request_id] = prompt
+            self._wanted += 1
+            return outcome
+
         try:
-            answer = views.outcome(await on.generate(tool, **call), on.clock())
+            answer = views.outcome(await on.drive(ask), on.clock())
         except MeigenError as error:
+            self._asking = False
             answer = views.refusal(error, tool, prompt)
-        self._asking = False
         said = answer.get("error", {}).get("code", "")
         self._tell(f"{prompt}: {answer['status']} {said} {answer.get('requestId', '')}")
         await self._compare(on, answer)
-        if answer["status"] != "refused":
-            self._told[answer["requestId"]] = prompt
-            self._wanted += 1
 
     async def _compare(self, on: Workbench, answer: dict[str, Any]) -> None:
         """Compare what was said with the sandbox, the ledger and the disk, as they are now."""

@@ -99,7 +99,13 @@ class Someone:
 
 
 class Faulty(httpx.AsyncBaseTransport):
-    """Carries requests to the sandbox, and spoils those for which a fault is planned."""
+    """Carries requests to the sandbox, and spoils those for which a fault is planned.
+
+    Attributes:
+        dead: the machine has no power any more.
+    """
+
+    dead = False
 
     def __init__(self, inner: InMemory) -> None:
         self._inner = inner
@@ -108,6 +114,8 @@ class Faulty(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer a request, or do what the next fault of its route does."""
+        if self.dead:
+            await anyio.sleep_forever()
         route = _route(request)
         self.seen.append((route, request.content))
         planned = self.faults.get(route)

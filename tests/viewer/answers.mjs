@@ -84,7 +84,7 @@ export const refused = {
 export const notFound = {
   status: "refused",
   error: {
-    code: "not_found", charged: "no", retryable: false,
+    code: "not_found", charged: "unknown", retryable: false,
     message: "This account has no such generation in its ledger. Nothing was sent.",
   },
   next: "Call check_status without arguments to see the newest ones.",

@@ -15,6 +15,7 @@ from typing import TypeVar
 from uuid import uuid4
 
 from meigen_mcp.errors import LedgerUnavailable
+from meigen_mcp.ledger.sqlite.sign import Seal
 from meigen_mcp.system import Lock, can_lock, private_file, private_folder, secret
 
 NAME = "ledger.sqlite3"
@@ -25,6 +26,8 @@ SLICE = 0.1
 """Seconds of that which SQLite waits by itself; in between the worker looks up."""
 LOG_LIMIT = 4 * 2**20
 """Bytes of the write-ahead log that stay on the disk, and after which it is copied back."""
+Place = tuple[tuple[int, int], ...]
+"""Which files are there: the ledger's, its log's and the one that this log is shared by."""
 _T = TypeVar("_T")
 _MIGRATIONS = files("meigen_mcp.ledger.sqlite").joinpath("migrations")
 _UNFIT = (
@@ -46,6 +49,8 @@ class Database:
         name: the file's.
 
     Attributes:
+        home: where the file is to be.
+        path: the file that is open.
         owner: this process's name in the rows that it acts on; while the process lives it holds
             an operating-system lock on a file of that name.
         account: the account's name, known once it is open.
@@ -62,7 +67,7 @@ class Database:
         name: str = NAME,
     ) -> None:
         self.folder = folder
-        self.path = folder / name
+        self.home = self.path = folder / name
         self.owner = uuid4().hex
         self.account = ""
         self.key = b""
@@ -71,7 +76,8 @@ class Database:
         self.name_account = name_account
         self._writer: sqlite3.Connection | None = None
         self._locks: list[Lock] = []
-        self._place: tuple[int, int] | None = None
+        self._place: Place | None = None
+        self._seal: Seal | None = None
         self._durable = True
         self._copied_at = LOG_LIMIT
 
@@ -94,14 +100,15 @@ class Database:
             # First the lock: a file that is open somewhere must never be taken for abandoned.
             self.hold_owner()
             try:
-                self._connect(key)
+                self.connect(key)
             except BaseException:
                 self.close()
                 raise
         assert self._writer is not None  # noqa: S101  # just opened
         return self._writer
 
-    def _connect(self, key: bytes) -> None:
+    def connect(self, key: bytes) -> None:
+        """Open the file at `path`, under the key of its names unless it keeps another."""
         private_file(self.path)
         db = self._writer = sqlite3.connect(
             self.path, timeout=SLICE, isolation_level=None, check_same_thread=False
@@ -128,6 +135,7 @@ class Database:
         _patiently(lambda: self._version(reader))
         self.key = self._kept_key(db, key)
         self.account = self.name_account(self.key)
+        self._seal = Seal(db, self.path)
         self._place = self.found
         self.reader = reader
 
@@ -144,18 +152,17 @@ class Database:
         return key if kept is None else bytes.fromhex(kept[0].strip('"'))
 
     @property
-    def found(self) -> tuple[int, int] | None:
-        """Which file is there, if one is."""
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+    def found(self) -> Place | None:
+        """Which files are there, if the ledger's is."""
+        found = [_which(Path(f"{self.home}{end}")) for end in ("", "-wal", "-shm")]
+        return None if found[0] is None else tuple(which or (0, 0) for which in found)
 
     @property
     def in_place(self) -> bool:
-        """Whether the file that is open is the file that is there."""
-        return self._place in (None, self.found)
+        """Whether the file that is open is the file that is there, with what was put there."""
+        if self._place is None:
+            return True
+        return self._place == self.found and (self._seal is None or self._seal.holds())
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         _patiently(lambda: db.execute("BEGIN IMMEDIATE"))
@@ -184,8 +191,8 @@ class Database:
     def close(self) -> None:
         """Close the file and give the owner's lock back."""
         reader, writer, locks = self.reader, self._writer, self._locks
-        self.reader = self._writer = self._place = None
-        self._locks = []
+        self.reader = self._writer = self._place = self._seal = None
+        self._locks, self.path = [], self.home
         for connection in (reader, writer):  # the last one tidies up: never the reader
             if connection is not None:
                 connection.close()
@@ -249,6 +256,8 @@ class Database:
         return LedgerUnavailable(
             f"The ledger in {self.called} cannot be written.",
             "Check that its disk has room and is not read-only.",
+            unsure=broken
+            == "SQLITE_IOERR_FSYNC",  # all of it is written: a crash may bring it back
         )
 
     def busy(self) -> LedgerUnavailable:
@@ -272,11 +281,14 @@ class Database:
             LedgerUnavailable: it was.
         """
         if not self.in_place:
-            raise LedgerUnavailable(
-                f"The ledger in {self.called} was removed or replaced while this server had it"
-                " open, so what others spend is not seen.",
-                "Restart this server, which then uses the one that is there.",
-            )
+            raise self._replaced()
+
+    def _replaced(self) -> LedgerUnavailable:
+        return LedgerUnavailable(
+            f"The ledger in {self.called} was removed or replaced while this server had it"
+            " open, so what others spend is not seen.",
+            "Restart this server, which then uses the one that is there.",
+        )
 
     def _unfit(self) -> LedgerUnavailable:
         return LedgerUnavailable(
@@ -285,6 +297,8 @@ class Database:
         )
 
     def _damaged(self) -> LedgerUnavailable:
+        if not self.in_place:  # two ledgers are read as if they were one
+            return self._replaced()
         return LedgerUnavailable(
             f"The ledger in {self.called} is damaged.",
             "Run `meigen-mcp doctor --reset-ledger`, which keeps a copy.",
@@ -333,6 +347,14 @@ class Database:
                     if lock is not None:
                         lock.release()
         return self.folder / name
+
+
+def _which(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def is_busy(error: BaseException) -> bool:
