@@ -88,6 +88,8 @@ ANNOUNCED: Mapping[str, tuple[MediaType, ...]] = {
     "finalOf": ("video",),
 }
 """What only the live list announces, by the media that it is for: a service of May takes none."""
+NOTHING: Mapping[str, float | bool] = {"referenceVideoDuration": 0, "draft": False}
+"""What says of an argument the same as leaving it out: some clients have every one filled in."""
 CHECK_STATUS = Form(
     {
         "generationId": Text("the id of a generation", r"\S", "copy it from an earlier answer"),
@@ -158,9 +160,19 @@ def _notes(model: Model) -> tuple[str, ...]:
 
 
 def as_meant(tool: Tool, catalogue: Catalogue, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a generating call with what was written as text read."""
+    """Return the arguments of a generating call with what was written as text read.
+
+    What says nothing is None, so that also a model without such an argument takes it.
+    """
     rules = _rules_of_all(catalogue.accepted(MEDIUM_OF[tool]))
-    return {name: forms.as_meant(value, rules.get(name, ())) for name, value in arguments.items()}
+    read = {name: forms.as_meant(value, rules.get(name, ())) for name, value in arguments.items()}
+    return {name: None if _says_nothing(name, value) else value for name, value in read.items()}
+
+
+def _says_nothing(name: str, value: Any) -> bool:
+    nothing = NOTHING.get(name)
+    alike = isinstance(value, bool) == isinstance(nothing, bool)  # in Python False is 0
+    return nothing is not None and alike and bool(value == nothing)
 
 
 @lru_cache(maxsize=8)

@@ -1,5 +1,6 @@
 """What each model accepts and refuses, as the official page of the generate endpoint says it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from meigen_mcp.catalogue.arguments import (
     judge,
     list_models_form,
 )
-from meigen_mcp.catalogue.models import Model, shipped
+from meigen_mcp.catalogue.models import Catalogue, Model, shipped
 from meigen_mcp.errors import Problem
+from meigen_mcp.server.tool_schemas import generate_schema
 
 PICTURE = "https://images.meigen.ai/a.png"
 CLIP = "https://images.meigen.ai/a.mp4"
@@ -376,6 +378,12 @@ WRITTEN: list[tuple[Tool, dict[str, Any], dict[str, Any]]] = [
         {"niji7Options": {"raw": True, "iw": 1, "sref": "123"}},
     ),
     ("generate_image", {"niji7Options": {"iw": "1.5"}}, {"niji7Options": {"iw": 1.5}}),
+    # No second of a clip is no clip, and no draft is none.
+    ("generate_video", {"referenceVideoDuration": 0}, {"referenceVideoDuration": None}),
+    ("generate_video", {"referenceVideoDuration": "0.0"}, {"referenceVideoDuration": None}),
+    ("generate_video", {"referenceVideoDuration": False}, {"referenceVideoDuration": False}),
+    ("generate_video", {"draft": False}, {"draft": None}),
+    ("generate_video", {"draft": 0, "duration": 0}, {"draft": 0, "duration": 0}),
     # What is not exactly of the wanted type stays what it is, and is refused.
     *(
         ("generate_image", {name: text}, {name: text})
@@ -397,6 +405,35 @@ def test_what_a_client_wrote_as_text_is_read(
 ) -> None:
     """Models behind some clients write numbers, flags, lists and objects as JSON in a text."""
     assert as_meant(tool, shipped(), written) == meant
+
+
+EMPTY: Mapping[str, Any] = {"string": "", "number": 0, "boolean": False, "array": [], "object": {}}
+FIGURES = {"wait", "maxCredits", "duration"}  # of which 0 is no way to say nothing
+FILLED = [
+    pytest.param(tool, catalogue, model.id, id=f"{name} {model.id}")
+    for name, catalogue in {"shipped": shipped(), "rich": rich()}.items()
+    for tool, medium in MEDIUM_OF.items()
+    for model in catalogue.accepted(medium)
+]
+
+
+@pytest.mark.parametrize(("tool", "catalogue", "model"), FILLED)
+def test_a_call_whose_client_fills_in_every_argument_is_the_call_without_them(
+    tool: Tool, catalogue: Catalogue, model: str
+) -> None:
+    """As smolagents has its model do, whether the chosen one takes the argument or not."""
+    bare = {"prompt": "a fox", "modelId": model}
+    asked = generate_schema(tool, catalogue)["properties"]
+    filled = {name: EMPTY[asked[name]["type"]] for name in asked.keys() - FIGURES}
+    read = as_meant(tool, catalogue, {**filled, **bare})
+    assert judge(tool, catalogue, read) == judge(tool, catalogue, bare)
+
+
+def test_no_seconds_of_a_clip_that_is_there_are_missing() -> None:
+    """Its seconds are billed: none can be agreed to."""
+    call = {"prompt": "a fox", "modelId": "seedance-2-0", **FOLLOW, "referenceVideoDuration": 0}
+    (problem,) = problems("generate_video", **as_meant("generate_video", shipped(), call))
+    assert (problem.field, problem.fix) == ("referenceVideoDuration", "add referenceVideoDuration")
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, 5, "x"], ids=str)
