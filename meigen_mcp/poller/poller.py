@@ -21,6 +21,7 @@ from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
+from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
@@ -32,6 +33,7 @@ from meigen_mcp.poller.verdicts import (
     after_failed_look,
     after_failed_lookup,
     after_refused_post,
+    after_report,
 )
 from meigen_mcp.reports import Report
 from meigen_mcp.system import Clocks
@@ -85,6 +87,7 @@ class Poller:
         self._offset = clock() - monotonic()
         self._jitter = jitter
         self._room = Room()
+        self._postponed = Postponed(ledger.queue, monotonic)
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
@@ -124,6 +127,7 @@ class Poller:
         """Do once everything that is due now, to its end."""
         async with anyio.create_task_group() as group:
             await self._start_due(group, most=100)
+        await self._postponed.write()
 
     async def _start_due(self, group: TaskGroup, most: int = _MOST_A_TURN) -> float:
         """Start what is due, as far as there is room; return in how many seconds to go on."""
@@ -132,6 +136,8 @@ class Poller:
             return min(TICK, self._rests_until - running)
         await self._notice_jump(now, running)
         await self._write_late()
+        if not self._postponed.left:
+            await self._postponed.write()
         if running >= self._next_reclaim:
             self._next_reclaim = running + RECLAIM_EVERY
             await self._queue.reclaim(now)
@@ -144,7 +150,8 @@ class Poller:
         if self._sameness.due:
             group.start_soon(self._find_accounts)
         wanted = self._room.wanted(most)
-        due = await self._queue.due(now, wanted, (*self._room.taken, *self._unwritten))
+        acted_on = (*self._room.taken, *self._unwritten, *self._postponed)
+        due = await self._queue.due(now, wanted, acted_on)
         if self._ending:
             return TICK
         for kind, job in due.jobs:
@@ -153,7 +160,7 @@ class Poller:
         begun = Counter(kind for kind, _ in due.jobs)
         if any(begun[kind] == most for kind in begun):
             return 0.0
-        return self._pause(due.next_at)
+        return min(self._pause(due.next_at), self._postponed.left)
 
     async def _find_accounts(self) -> None:
         try:
@@ -168,6 +175,7 @@ class Poller:
         jump = now - running - self._offset
         if abs(jump) > JUMP:
             log.info("the clock was set, or the machine slept: %+.0f s", jump)
+            self._postponed.forget()
             await self._queue.hurry(now)
             self._looked_again = self._looked_again and jump < 0  # it woke: as at a start
         self._offset = now - running
@@ -257,10 +265,8 @@ class Poller:
             await self._after_accepted_post(slot, report)
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
-        now, jitter = self._clock(), self._jitter()
-        await self._end_post(
-            slot, lambda j: self._learnt(j, report, now, jitter), now, accepted=True
-        )
+        when = When(self._schedule, now := self._clock(), self._jitter())
+        await self._end_post(slot, lambda j: after_report(j, report, when), now, accepted=True)
 
     async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
         """Ask once more what became of the POST before, which may have arrived meanwhile.
@@ -378,17 +384,10 @@ class Poller:
         return await self._api.status(job.generation_id or "", public=public)
 
     async def _learn(self, job: Generation, report: Report) -> None:
-        now, jitter = self._clock(), self._jitter()
-        news = generation.informed(job, report, now) != job
-        await self._change(job, lambda j: self._learnt(j, report, now, jitter), durable=news)
-
-    def _learnt(self, job: Generation, report: Report, now: float, jitter: float) -> Generation:
-        job = generation.informed(job, report, now)
-        match job.status:
-            case "completed":
-                look_at: float | None = now
-            case "processing":
-                look_at = self._schedule.after_look(job, now, jitter)
-            case _:
-                look_at = None
-        return generation.postponed(job, look_at)
+        when = When(self._schedule, now := self._clock(), self._jitter())
+        learnt = after_report(job, report, when)
+        news = generation.postponed(learnt, job.next_look) != job
+        if not news and learnt.next_look is not None and learnt.next_look > now + TOGETHER:
+            self._postponed.add(job, learnt.next_look)
+        else:
+            await self._change(job, lambda j: after_report(j, report, when), durable=news)

@@ -1,6 +1,6 @@
 """What a replica has to do, and when: its own generations, and those of dead replicas."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -109,6 +109,30 @@ class PostgresQueue:
             (self._database.lease.owner, after),
         )
         return when
+
+    async def postpone(self, looks: Sequence[tuple[Generation, float]]) -> None:
+        """Have records acted on at other times, in one step, if they are as they were read."""
+        jobs = [job for job, _ in looks]
+
+        async def put(db: Connection) -> None:
+            await db.execute(
+                b"UPDATE meigen.generations AS g SET next_look = l.at"
+                b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[],"
+                b" %s::double precision[], %s::double precision[])"
+                b" AS l(account, request_id, owner, version, next_look, at)"
+                b" WHERE g.account = l.account AND g.request_id = l.request_id"
+                b" AND g.owner = l.owner AND g.version = l.version AND g.next_look = l.next_look",
+                (
+                    [job.account for job in jobs],
+                    [job.request_id for job in jobs],
+                    [job.owner for job in jobs],
+                    [job.version for job in jobs],
+                    [job.next_look for job in jobs],
+                    [at for _, at in looks],
+                ),
+            )
+
+        await self._database.write(put)
 
     # --- places -------------------------------------------------------------------------------
 
