@@ -304,13 +304,13 @@ async def test_a_large_clip_has_the_time_that_its_size_needs(
 ) -> None:
     """Piece by piece: what is bounded is each piece, and the whole by what a slow line takes."""
     given: list[float] = []
-    bound = wire._giving_up_after  # noqa: SLF001  # what it is given is the point
+    bound = wire.giving_up_after  # what it is given is the point
 
     def noted(seconds: float) -> AbstractContextManager[None]:
         given.append(seconds)
         return bound(seconds)
 
-    monkeypatch.setattr(wire, "_giving_up_after", noted)
+    monkeypatch.setattr(wire, "giving_up_after", noted)
     pieces: list[int] = []
 
     class Storage(httpx.AsyncBaseTransport):
