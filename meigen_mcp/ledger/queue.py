@@ -92,6 +92,10 @@ class Queue(Protocol):
         """
         ...
 
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took, from acceptance to completion."""
+        ...
+
     async def reclaim(self, now: float) -> None:
         """Take over what dead processes left, and end what is too old to be sent.
 

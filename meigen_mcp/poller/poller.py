@@ -21,6 +21,7 @@ from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
+from meigen_mcp.poller.past import Past
 from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
@@ -82,6 +83,7 @@ class Poller:
         self._sameness = Sameness(ledger.accounts, api, monotonic)
         self._api = api
         self._schedule = Schedule(interval)
+        self._past = Past(ledger.queue, interval, monotonic)
         self._clock = clock
         self._clocks = Clocks(clock, monotonic)
         self._offset = clock() - monotonic()
@@ -245,6 +247,7 @@ class Poller:
         if self._lapsed(job.created_at, generation.SUBMIT_WITHIN):
             await self._change(job, lambda j: generation.expired(j, now))
             return
+        await self._past.learn(job.model_id)  # before it counts: then only the reply does
         slot = await self._queue.begin_post(
             job, now, held_until=now + POST_SECONDS + 10 + SLOT_FREED_AFTER
         )
@@ -265,7 +268,8 @@ class Poller:
             await self._after_accepted_post(slot, report)
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
-        when = When(self._schedule, now := self._clock(), self._jitter())
+        schedule = self._past.schedule(slot.job.model_id)
+        when = When(schedule, now := self._clock(), self._jitter())
         await self._end_post(slot, lambda j: after_report(j, report, when), now, accepted=True)
 
     async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
@@ -384,7 +388,9 @@ class Poller:
         return await self._api.status(job.generation_id or "", public=public)
 
     async def _learn(self, job: Generation, report: Report) -> None:
-        when = When(self._schedule, now := self._clock(), self._jitter())
+        await self._past.learn(job.model_id)
+        schedule = self._past.schedule(job.model_id)
+        when = When(schedule, now := self._clock(), self._jitter())
         learnt = after_report(job, report, when)
         news = generation.postponed(learnt, job.next_look) != job
         if not news and learnt.next_look is not None and learnt.next_look > now + TOGETHER:

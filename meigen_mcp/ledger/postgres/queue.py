@@ -134,6 +134,10 @@ class PostgresQueue:
 
         await self._database.write(put)
 
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took."""
+        return await self._database.read(lambda db: durations(db, model_id))
+
     # --- places -------------------------------------------------------------------------------
 
     async def place(self, job: Generation, now: float) -> tuple[int, float]:
@@ -378,3 +382,15 @@ class PostgresQueue:
 
         job, _ = await self._database.write(end, patient=True, then=self._records.tell)
         return job
+
+
+async def durations(db: Connection, model_id: str) -> list[float]:
+    """Return how many seconds the last 20 of a model took, as far as is known."""
+    found = await rows.every(
+        db,
+        "SELECT finished_at - accepted_at AS seconds FROM meigen.generations"
+        " WHERE model_id = %s AND status = 'completed' AND finished_at IS NOT NULL"
+        " ORDER BY finished_at DESC LIMIT 20",
+        (model_id,),
+    )
+    return [row["seconds"] for row in found if row["seconds"] is not None and row["seconds"] > 0]

@@ -113,6 +113,10 @@ class SqliteQueue:
 
         await self._worker.write(put, durable=False)
 
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took."""
+        return await self._worker.read(lambda db: durations(db, model_id))
+
     # --- places -------------------------------------------------------------------------------
 
     async def place(self, job: Generation, now: float) -> tuple[int, float]:
@@ -290,6 +294,16 @@ class SqliteQueue:
 
         job, _ = await self._worker.write(end, patient=True, then=self._records.tell)
         return job
+
+
+def durations(db: sqlite3.Connection, model_id: str) -> list[float]:
+    """Return how many seconds the last 20 of a model took, as far as is known."""
+    found = db.execute(
+        "SELECT finished_at - accepted_at FROM generations WHERE model_id = ?"
+        " AND status = 'completed' ORDER BY finished_at DESC LIMIT 20",
+        (model_id,),
+    )
+    return [seconds for (seconds,) in found if seconds is not None and seconds > 0]
 
 
 def _key(row: sqlite3.Row) -> str:
