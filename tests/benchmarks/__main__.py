@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import anyio
 import click
@@ -10,16 +11,24 @@ from . import (
     burst,
     call,
     context,
+    crowd,
     detection,
+    growing_log,
+    learnt,
     ledger,
+    looks,
     memory,
+    over_http,
     pages,
+    peer,
+    pictures,
     polls,
     scale,
     shutdown,
+    slow_disk,
     start,
 )
-from .report import Part, machine, results
+from .report import Part, load, machine, results
 from .size import SHORT, Size
 
 PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
@@ -33,6 +42,14 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "ledger": ledger.run,
     "memory": memory.run,
     "shutdown": shutdown.run,
+    "slow disk": slow_disk.run,
+    "pictures": pictures.run,
+    "looks": looks.run,
+    "crowd": crowd.run,
+    "learnt": learnt.run,
+    "log": growing_log.run,
+    "http": over_http.run,
+    "peer": peer.run,
 }
 
 
@@ -52,13 +69,19 @@ async def measured(names: Sequence[str], size: Size) -> Part:
 @click.command()
 @click.argument("names", nargs=-1, type=click.Choice([*PARTS]), metavar="[PART]...")
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
+@click.option("--against", default="", help="The Python of an older build, measured in turn.")
+@click.option("--peer", "typescript", default="", help="The program of the TypeScript server.")
 @click.option("--write", is_flag=True, help="Put what was measured into the docs.")
-def main(names: tuple[str, ...], *, short: bool, write: bool) -> None:
+def main(
+    names: tuple[str, ...], *, short: bool, against: str, typescript: str, write: bool
+) -> None:
     """Measure how fast and how lean the server is; without a PART, all of it."""
     if write and (names or short):
         raise click.UsageError("--write goes with all of it")
-    part = anyio.run(measured, names or tuple(PARTS), SHORT if short else Size())
-    text = f"Measured on {machine()}.\n\n{results(part.rows)}"
+    size = replace(SHORT if short else Size(), today=against, peer=typescript)
+    before = load()
+    part = anyio.run(measured, names or tuple(PARTS), size)
+    text = f"Measured on {machine()}; {before} before it, {load()} after.\n\n{results(part.rows)}"
     click.echo(f"{text}\n\n{part.text}" if part.text else text)
     if write:
         pages.write(text, part)
