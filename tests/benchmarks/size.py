@@ -43,7 +43,7 @@ class Size:
     crowd: int = 500
     crowd_seconds: float = 8.0
     learnt: int = 60
-    middle: float = 24.0
+    middle: float = 18.0
     logged: int = 100
     callers: int = 10
     asked: int = 60
