@@ -10,15 +10,18 @@ Figures = dict[str, float]
 """What one run came to, by name."""
 
 
-async def in_turn(run: Callable[[str], Awaitable[Figures]], size: Size) -> dict[str, Figures]:
+async def in_turn(
+    run: Callable[[str], Awaitable[Figures]], size: Size, rounds: int = 0
+) -> dict[str, Figures]:
     """Measure each build some times, in turn, and return the least of each figure.
 
     Args:
         run: measures one build, whose Python it is given.
         size: which builds, and how often.
+        rounds: how often, where one round takes long.
     """
     found: dict[str, list[Figures]] = {build: [] for build in size.builds}
-    for _ in range(size.rounds):
+    for _ in range(rounds or size.rounds):
         for build, runs in found.items():
             runs.append(await run(build))
     return {

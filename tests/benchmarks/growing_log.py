@@ -51,7 +51,7 @@ async def _grown(python: str, size: Size) -> Figures:
 
 async def run(size: Size) -> Part:
     """Look at jobs, and save some, beside a reader."""
-    found = await in_turn(lambda python: _grown(python, size), size)
+    found = await in_turn(lambda python: _grown(python, size), size, rounds=1)
     return Part(
         [row("log: beside a long reader, a look or save", found, "kB", MOST, size, unit="kB")]
     )

@@ -117,7 +117,7 @@ async def run(size: Size) -> Part:
         for name, pixels in SIZES.items():
             (folder / f"{name}.png").write_bytes(photograph(pixels))
         found = await in_turn(lambda python: _costs(python, folder, size), size)
-    ended = await in_turn(lambda python: _ending(python, size), size)
+    ended = await in_turn(lambda python: _ending(python, size), size, rounds=1)
     worse = found[sys.executable]["worse"] - found.get(size.today, {"worse": 1.0})["worse"]
     alike = f"likeness lower by {worse:.3f}" if size.today else ""
     large = row(

@@ -26,6 +26,7 @@ class Size:
     watched: int = 600
     simulated: int = 5
     jobs: tuple[int, ...] = (10, 100, 1000, 2000)
+    slow_jobs: tuple[int, ...] = (10, 100, 1000)
     scale: int = 1000
     seconds: float = 30.0
     records: int = 100_000
@@ -68,6 +69,7 @@ SHORT = Size(
     watched=4,
     simulated=1,
     jobs=(4, 8),
+    slow_jobs=(4,),
     scale=8,
     seconds=1.0,
     records=1000,
