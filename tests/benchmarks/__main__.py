@@ -1,8 +1,10 @@
 """The command: measure what was asked for, and print one table."""
 
+import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import anyio
 import click
@@ -28,7 +30,7 @@ from . import (
     slow_disk,
     start,
 )
-from .report import Part, load, machine, results
+from .report import Part, Row, load, machine, results
 from .size import SHORT, Size
 
 PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
@@ -53,12 +55,24 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
 }
 
 
-async def measured(names: Sequence[str], size: Size) -> Part:
-    """Measure parts one after the other, and put together what they came to."""
+async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -> Part:
+    """Measure parts one after the other, and put together what they came to.
+
+    Args:
+        names: which.
+        size: how much of each.
+        kept: where each is kept as it comes; one that is there already is not measured anew.
+    """
     found = []
+    known = json.loads(kept.read_text("utf-8")) if kept and kept.exists() else {}
     for name in names:
-        click.echo(f"measuring {name} ...", err=True)
-        found.append(await PARTS[name](size))
+        if name not in known:
+            click.echo(f"measuring {name} ...", err=True)
+            known[name] = asdict(await PARTS[name](size))
+            if kept:
+                kept.write_text(json.dumps(known), encoding="utf-8")
+        rows = [Row(**row) for row in known[name]["rows"]]
+        found.append(Part(rows, known[name]["text"], known[name]["picture"]))
     return Part(
         [row for part in found for row in part.rows],
         "\n\n".join(part.text for part in found if part.text),
@@ -71,16 +85,27 @@ async def measured(names: Sequence[str], size: Size) -> Part:
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
 @click.option("--against", default="", help="The Python of an older build, measured in turn.")
 @click.option("--peer", "typescript", default="", help="The program of the TypeScript server.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="A file that keeps each part as it comes, so that a run goes on where it was broken off.",
+)
 @click.option("--write", is_flag=True, help="Put what was measured into the docs.")
 def main(
-    names: tuple[str, ...], *, short: bool, against: str, typescript: str, write: bool
+    names: tuple[str, ...],
+    *,
+    short: bool,
+    against: str,
+    typescript: str,
+    keep: Path | None,
+    write: bool,
 ) -> None:
     """Measure how fast and how lean the server is; without a PART, all of it."""
     if write and (names or short):
         raise click.UsageError("--write goes with all of it")
     size = replace(SHORT if short else Size(), today=against, peer=typescript)
     before = load()
-    part = anyio.run(measured, names or tuple(PARTS), size)
+    part = anyio.run(measured, names or tuple(PARTS), size, keep)
     text = f"Measured on {machine()}; {before} before it, {load()} after.\n\n{results(part.rows)}"
     click.echo(f"{text}\n\n{part.text}" if part.text else text)
     if write:
