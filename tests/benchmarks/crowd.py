@@ -8,7 +8,7 @@ import anyio
 from .beside import Figures, in_turn, row
 from .http_client import Era, serving
 from .peer import picture
-from .processes import MODEL, environment, instant, temporary
+from .processes import MODEL, environment, instant, serve, temporary
 from .report import Part, Row, load
 from .size import Size
 
@@ -21,7 +21,7 @@ ERAS: tuple[Era, ...] = ("2026", "2025")
 async def _at_once(python: str, era: Era, size: Size) -> Figures:
     with temporary() as folder:
         output = {"MEIGEN_OUTPUT_DIR": str(folder / "media")}
-        command = (python, "-m", "meigen_mcp", "serve", "--http", "--port")
+        command = (*serve(python), "--http", "--port")
         async with (
             instant(picture(folder)) as origin,
             serving(command, environment(folder, origin, **output)) as server,

@@ -8,7 +8,7 @@ import anyio
 from .beside import Figures, in_turn, row
 from .detection import delays, ending, followed, log, submitted
 from .peer import picture
-from .processes import connected, environment, instant, temporary
+from .processes import connected, environment, instant, serve, temporary
 from .report import Part
 from .size import Size
 
@@ -28,7 +28,7 @@ async def _grown(python: str, size: Size) -> Figures:
             "MEIGEN_POLL_INTERVAL": str(size.interval),
             "MEIGEN_OUTPUT_DIR": str(folder / "media"),
         }
-        command = (python, "-m", "meigen_mcp", "serve")
+        command = serve(python)
         async with (
             instant(picture(folder)) as origin,
             connected(command, environment(folder, origin, **variables)) as server,

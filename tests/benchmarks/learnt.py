@@ -14,7 +14,7 @@ import anyio
 
 from .detection import log
 from .peer import LONGEST, picture
-from .processes import MODEL, connected, environment, instant, temporary
+from .processes import MODEL, connected, environment, instant, serve, temporary
 from .report import Part, Row, load, number
 from .size import Size
 
@@ -85,7 +85,7 @@ async def run(size: Size) -> Part:
 
     async with anyio.create_task_group() as group:
         for build in size.builds:
-            group.start_soon(one, build, (build, "-m", "meigen_mcp", "serve"), size.learnt)
+            group.start_soon(one, build, serve(build), size.learnt)
         if size.peer:
             group.start_soon(one, "peer", ("node", size.peer), max(1, size.learnt // 3))
     seen, looks = found[sys.executable]

@@ -6,7 +6,7 @@ import anyio
 
 from .beside import Figures, in_turn, row
 from .detection import followed, log, submitted
-from .processes import connected, environment, instant, temporary
+from .processes import connected, environment, instant, serve, temporary
 from .report import Part
 from .size import Size
 
@@ -16,7 +16,7 @@ MOST = 0.85
 async def _look(python: str, size: Size) -> Figures:
     with temporary() as folder:
         variables = {"MEIGEN_POLL_INTERVAL": str(size.interval)}
-        command = (python, "-m", "meigen_mcp", "serve")
+        command = serve(python)
         async with (
             instant() as origin,
             connected(command, environment(folder, origin, **variables)) as server,

@@ -10,11 +10,11 @@ import anyio
 
 from .detection import log
 from .http_client import Caller, Serving, serving
-from .processes import LONGEST, MODEL, environment, instant, temporary
+from .processes import LONGEST, MODEL, environment, instant, serve, temporary
 from .report import Part, Row, Sample, load, number
 from .size import Size
 
-OURS = (sys.executable, "-m", "meigen_mcp", "serve", "--http", "--port")
+OURS = (*serve(sys.executable), "--http", "--port")
 BARE = (sys.executable, str(Path(__file__).parent / "bare_http.py"))
 MOST_LATENCY, LEAST_CALLS, MOST_HEARD, MOST_SESSION = 2.0, 0.5, 1.0, 2.0
 JOB = 3.0

@@ -15,7 +15,7 @@ from PIL import Image
 from meigen_mcp.media import previews
 
 from .beside import Figures, in_turn, row
-from .processes import MODEL, OURS, connected, environment, instant, temporary
+from .processes import MODEL, connected, environment, instant, serve, temporary
 from .report import Part, Row, load
 from .size import Size
 
@@ -91,7 +91,7 @@ async def _ending(python: str, size: Size) -> Figures:
         environ = {"MEIGEN_OUTPUT_DIR": str(folder / "media")}
         async with (
             instant(str(picture)) as origin,
-            connected((python, *OURS[1:]), environment(folder, origin, **environ)) as server,
+            connected(serve(python), environment(folder, origin, **environ)) as server,
         ):
             answers: list[tuple[float, dict[str, Any]]] = []
             began = anyio.current_time()

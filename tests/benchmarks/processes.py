@@ -21,7 +21,14 @@ from anyio.abc import ByteSendStream, Process
 TOKEN = "meigen_sk_" + "t0ken-32" * 4
 MODEL = "z-image-turbo"
 _HERE = Path(__file__).parent
-OURS = (sys.executable, "-m", "meigen_mcp", "serve")
+
+
+def serve(python: str) -> tuple[str, ...]:
+    """Return what starts the build that is installed for a Python, whatever folder this is."""
+    return (python, "-P", "-m", "meigen_mcp", "serve")
+
+
+OURS = serve(sys.executable)
 _SLOW_DISK = _HERE / "slow_disk.c"
 BARE = (sys.executable, str(_HERE / "bare.py"))
 PROBED = (sys.executable, str(_HERE / "probed.py"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 
 from .beside import Figures, in_turn, row
-from .processes import MODEL, Server, connected, environment, instant, slow_disk, temporary
+from .processes import MODEL, Server, connected, environment, instant, serve, slow_disk, temporary
 from .report import Part, Row
 from .size import Size
 
@@ -21,7 +21,7 @@ async def _together(python: str, jobs: int, seconds: float, sync_ms: float) -> F
         async with instant() as origin:
             variables = slow_disk(sync_ms, count)
             environ = environment(folder, origin, **variables)
-            async with connected((python, "-m", "meigen_mcp", "serve"), environ) as server:
+            async with connected(serve(python), environ) as server:
                 count.write_bytes(b"")
                 used, began = server.processor(), time.perf_counter()
                 pings: list[float] = []
