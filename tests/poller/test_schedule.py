@@ -39,7 +39,11 @@ def test_the_looks_are_there_where_it_is_usually_done() -> None:
     """As many as one every interval would be until then; later that again."""
     learnt = usual(PAST, INTERVAL)
     assert learnt is not None
-    assert [round(part, 1) for part in (learnt.first, learnt.last, learnt.pace)] == [17.4, 67.5, 0.5]
+    assert [round(part, 1) for part in (learnt.first, learnt.last, learnt.pace)] == [
+        17.4,
+        67.5,
+        0.5,
+    ]
     looks = look_times(Schedule(INTERVAL, learnt), watched(), 90)
     assert (looks[0], len([at for at in looks if at <= 30])) == (17.37, 9)
     late = [at for at in looks if at > learnt.last]
