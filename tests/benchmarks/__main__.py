@@ -44,6 +44,8 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "ledger": ledger.run,
     "memory": memory.run,
     "shutdown": shutdown.run,
+}
+BESIDE: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "slow disk": slow_disk.run,
     "pictures": pictures.run,
     "looks": looks.run,
@@ -53,6 +55,10 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "http": over_http.run,
     "peer": peer.run,
 }
+
+
+"""What is measured in turn with an older build, the peer or a bare server over HTTP."""
+ALL = {**PARTS, **BESIDE}
 
 
 async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -> Part:
@@ -68,7 +74,7 @@ async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -
     for name in names:
         if name not in known:
             click.echo(f"measuring {name} ...", err=True)
-            known[name] = asdict(await PARTS[name](size))
+            known[name] = asdict(await ALL[name](size))
             if kept:
                 kept.write_text(json.dumps(known), encoding="utf-8")
         rows = [Row(**row) for row in known[name]["rows"]]
@@ -81,7 +87,7 @@ async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice([*PARTS]), metavar="[PART]...")
+@click.argument("names", nargs=-1, type=click.Choice([*ALL]), metavar="[PART]...")
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
 @click.option("--against", default="", help="The Python of an older build, measured in turn.")
 @click.option("--peer", "typescript", default="", help="The program of the TypeScript server.")
@@ -105,11 +111,14 @@ def main(
         raise click.UsageError("--write goes with all of it")
     size = replace(SHORT if short else Size(), today=against, peer=typescript)
     before = load()
-    part = anyio.run(measured, names or tuple(PARTS), size, keep)
-    text = f"Measured on {machine()}; {before} before it, {load()} after.\n\n{results(part.rows)}"
+    part = anyio.run(measured, names or tuple(ALL), size, keep)
+    said = f"Measured on {machine()}; {before} before it, {load()} after."
+    text = f"{said}\n\n{results(part.rows)}"
     click.echo(f"{text}\n\n{part.text}" if part.text else text)
     if write:
-        pages.write(text, part)
+        beside = [row for row in part.rows if row.what.partition(":")[0] in BESIDE]
+        alone = [row for row in part.rows if row not in beside]
+        pages.write(f"{said}\n\n{results(alone)}", f"{said}\n\n{results(beside)}", part)
     sys.exit(any(row.met is False and not row.absolute for row in part.rows))
 
 
