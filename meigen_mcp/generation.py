@@ -70,7 +70,7 @@ class Generation:
         body: the exact bytes of the POST, as text.
         reserved: credits held against the caps until the charge is known.
         made_from: the URIs of the earlier results that it takes as references.
-        watched_until: while somebody waits, every interval is a look.
+        watched_until: while somebody waits, there are as many looks as intervals.
         answered: an answer about it reached its caller.
         abandoned: its call was cancelled before the answer.
         adopted: a repeated call took it over.

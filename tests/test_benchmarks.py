@@ -16,10 +16,10 @@ QUOTED = "<!-- measured: performance -->\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the gauges read /proc")
-@pytest.mark.parametrize("name", command.PARTS)
+@pytest.mark.parametrize("name", command.ALL)
 async def test_every_part_measures_its_target(name: str) -> None:
     """What does not depend on time is judged in a short run too."""
-    part = await command.PARTS[name](SHORT)
+    part = await command.ALL[name](SHORT)
     assert {row.what.partition(":")[0] for row in part.rows} == {name}
     assert [row for row in part.rows if row.met is False] == []
 
@@ -48,7 +48,7 @@ def test_a_missed_ratio_fails_and_a_slow_machine_does_not(
 ) -> None:
     """The table says which of the two it was."""
     row = Row("start", "1 s", "2 s", "2 x", met, absolute)
-    monkeypatch.setattr(command, "PARTS", measured(row))
+    monkeypatch.setattr(command, "ALL", measured(row))
     ended = CliRunner().invoke(command.main, [])
     assert (ended.exit_code, results([row]) in ended.output, row.verdict) == (status, True, verdict)
 
@@ -60,12 +60,19 @@ def test_figures_are_told_with_three_digits_and_their_tail() -> None:
     assert [number(value) for value in (0.1234, 12.34, 1234.5)] == ["0.12", "12.3", "1,234"]
 
 
+def topics(table: str) -> list[str]:
+    """Return what a table is about, in its order."""
+    rows = table.splitlines()[4:]
+    return [*dict.fromkeys(line.split("|")[1].split(":")[0].strip() for line in rows)]
+
+
 def test_the_page_quotes_one_run_in_which_no_ratio_was_missed() -> None:
     """Nobody edits a figure; `python -m tests.benchmarks --write` measures all anew."""
     page = (ROOT / "docs" / "performance.md").read_text("utf-8")
     table = page.partition(QUOTED)[2].partition("<!-- end")[0]
-    topics = [line.split("|")[1].split(":")[0].strip() for line in table.splitlines()[4:]]
-    assert ([*dict.fromkeys(topics)], "MISSED" in table) == ([*command.PARTS], False)
+    assert (topics(table), "MISSED" in table) == ([*command.PARTS], False)
+    beside = page.partition("<!-- measured: beside -->\n")[2].partition("<!-- end")[0]
+    assert topics(beside) == [*command.BESIDE]
     assert filled(f"a\n{QUOTED}old\n<!-- end -->\nb", "performance", "new") == (
         f"a\n{QUOTED}new\n<!-- end -->\nb"
     )

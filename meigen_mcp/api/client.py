@@ -6,24 +6,20 @@ text of a library leaves this module.
 
 from __future__ import annotations
 
-import asyncio
 import json
-import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import anyio
 
 from meigen_mcp import errors
 from meigen_mcp.api import replies
 from meigen_mcp.api.body import Body
+from meigen_mcp.api.wire import Wire, giving_up_after, redirected, translating
 from meigen_mcp.catalogue.reference_rules import public_url
 from meigen_mcp.reports import Report
-from meigen_mcp.settings import Settings, network_variables
+from meigen_mcp.settings import Settings
 
 if TYPE_CHECKING:
     import httpx  # loaded on first use: it takes as long as the rest of this package
@@ -36,8 +32,6 @@ PUT_SECONDS = 30.0
 SLOWEST = 2**16
 """Bytes a second of the slowest line that an upload is waited for on, beyond PUT_SECONDS."""
 _PIECE = 2**16
-READ_WITHIN = 0.5
-"""Seconds in which what has arrived is read, though its time is over."""
 _LONGEST_URL = 4096
 _GONE = (403, 404, 410)
 _MOST_REDIRECTS = 5
@@ -58,25 +52,12 @@ class Api:
         self._token = settings.token
         self._base_url = f"{settings.base_url}/api"
         self._presign_url = f"{settings.upload_url}/upload/presign"
-        self._transport = transport
+        self._wire = Wire(transport)
         self._acceptable = public_url(settings.own_origin)
-
-    @cached_property
-    def _http(self) -> httpx.AsyncClient:
-        """The client, made on first use."""
-        import httpx  # noqa: PLC0415  # as above
-
-        from meigen_mcp.api.transport import SystemTransport  # noqa: PLC0415  # as above
-
-        limits = httpx.Limits(max_connections=24, max_keepalive_connections=24)
-        transport = self._transport or SystemTransport(network_variables(), limits)
-        headers = {"Accept": "application/json", "User-Agent": "meigen-mcp"}
-        return httpx.AsyncClient(transport=transport, trust_env=False, headers=headers)
 
     async def close(self) -> None:
         """Close all connections."""
-        if "_http" in vars(self):
-            await self._http.aclose()
+        await self._wire.close()
 
     @property
     def has_token(self) -> bool:
@@ -147,15 +128,13 @@ class Api:
         """
         # No token: results lie on another host than the API.
         headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
-        with _translating():
+        with translating():
             for _ in range(_MOST_REDIRECTS + 1):
                 if not self.acceptable(url):
                     raise errors.UnreadableReply("The result is at an address that is not public.")
-                async with self._http.stream(
-                    "GET", url, headers=headers, timeout=seconds
-                ) as response:
-                    if response.next_request is not None:
-                        url = str(response.next_request.url)
+                async with self._wire.open("GET", url, headers, (seconds,) * 4) as response:
+                    if response.has_redirect_location:
+                        url = redirected(url, response)
                         continue
                     status = response.status_code
                     if status != 200:
@@ -323,12 +302,10 @@ class Api:
             seconds: for each write.
             whole: seconds for everything.
         """
-        headers = {**headers, "Accept-Encoding": "gzip"}
+        headers = {"Accept": "application/json", **headers, "Accept-Encoding": "gzip"}
         timeout = (CONNECT_SECONDS, None, seconds, seconds)  # reading is bounded by the whole
-        with _translating(), _giving_up_after(whole):
-            async with self._http.stream(
-                method, url, headers=headers, content=content, timeout=timeout
-            ) as response:
+        with translating(), giving_up_after(whole):
+            async with self._wire.open(method, url, headers, timeout, content) as response:
                 body = Body(response)
                 try:
                     raw = await body.read()
@@ -343,45 +320,3 @@ async def _pieces(data: bytes) -> AsyncIterator[bytes]:
     """Give the bytes one after another: each has to be written in its time, not all at once."""
     for start in range(0, len(data), _PIECE):
         yield data[start : start + _PIECE]
-
-
-@contextmanager
-def _giving_up_after(seconds: float) -> Iterator[None]:
-    """Give up after some seconds, but not before what has arrived by then is read.
-
-    A process that was stopped, or slept, finds the reply and the end of its time at once.
-
-    Raises:
-        TimeoutError: the time is over.
-    """
-    loop = asyncio.get_running_loop()
-    with anyio.CancelScope() as scope:
-
-        def end() -> None:
-            timers.append(loop.call_later(READ_WITHIN, scope.cancel))
-
-        timers = [loop.call_later(seconds, end)]
-        try:
-            yield
-        finally:
-            for timer in timers:
-                timer.cancel()
-    if scope.cancelled_caught:
-        raise TimeoutError
-
-
-@contextmanager
-def _translating() -> Iterator[None]:
-    """Turn every failure of httpx and below into an `Unreachable` without its text."""
-    import httpx  # noqa: PLC0415  # as above
-
-    try:
-        yield
-    except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError):
-        raise errors.Unreachable(
-            "MeiGen could not be reached; nothing was sent.", sent=False
-        ) from None
-    except (httpx.TimeoutException, TimeoutError):
-        raise errors.Unreachable("MeiGen did not answer in time.") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError):
-        raise errors.Unreachable("The connection to MeiGen was lost.") from None

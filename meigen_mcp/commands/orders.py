@@ -90,6 +90,7 @@ class Buyer:
     pending: str | None = None
     patience: float = float("inf")
     polls: bool = False
+    hears: bool = False
 
     @property
     def can_ask(self) -> bool:

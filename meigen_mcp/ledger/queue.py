@@ -98,6 +98,21 @@ class Queue(Protocol):
         """Return what is under way, of all accounts and processes."""
         ...
 
+    async def postpone(self, looks: Sequence[tuple[Generation, float]]) -> None:
+        """Have records acted on at other times, in one step.
+
+        One that is not as it was read any more, or that is to be acted on at another time
+        meanwhile, stays as it is.
+
+        Args:
+            looks: records as they were read, each with the time.
+        """
+        ...
+
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took, from acceptance to completion."""
+        ...
+
     async def reclaim(self, now: float) -> None:
         """Take over what dead processes left, and end what is too old to be sent.
 
@@ -182,6 +197,7 @@ def turn(place: int, taken: Sequence[float], limit: int, job: Generation, now: f
     """
     taken = [min(at, now + SLOT_FREED_AFTER) for at in taken]
     # The slots that are free now come first, then each as it frees itself, then once more.
-    slots = [now] * max(0, limit - len(taken)) + taken
-    rounds, slot = divmod(place, len(slots))
-    return max(slots[slot] + rounds * SLOT_FREED_AFTER, job.next_look or now)
+    free = max(0, limit - len(taken))
+    rounds, slot = divmod(place, free + len(taken))
+    free_at = now if slot < free else taken[slot - free]
+    return max(free_at + rounds * SLOT_FREED_AFTER, job.next_look or now)

@@ -21,6 +21,8 @@ from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
+from meigen_mcp.poller.past import Past
+from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
@@ -34,6 +36,7 @@ from meigen_mcp.poller.verdicts import (
     after_failed_look,
     after_failed_lookup,
     after_refused_post,
+    after_report,
 )
 from meigen_mcp.reports import Report
 from meigen_mcp.system import Clocks
@@ -85,18 +88,19 @@ class Poller:
         self._sameness = Sameness(ledger.accounts, api, monotonic)
         self._api = api
         self._schedule = Schedule(interval)
+        self._past = Past(ledger.queue, interval, monotonic)
         self._clock = clock
         self._clocks = Clocks(clock, monotonic)
-        self._offset = clock() - monotonic()
         self._jitter = jitter
         self._room = Room()
+        self._postponed = Postponed(ledger.queue, monotonic)
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
         self._looked_again = self._keyed = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
-        self._rests_until = 0.0
+        self._rests_until = self._jump = 0.0
         self._ending = False
 
     async def run(self) -> None:
@@ -130,14 +134,17 @@ class Poller:
         """Do once everything that is due now, to its end."""
         async with anyio.create_task_group() as group:
             await self._start_due(group, most=100)
+        await self._postponed.write()
 
     async def _start_due(self, group: TaskGroup, most: int = _MOST_A_TURN) -> float:
         """Start what is due, as far as there is room; return in how many seconds to go on."""
         now, running = self._clock(), self._clocks.monotonic()
         if running < self._rests_until:
             return min(TICK, self._rests_until - running)
-        await self._notice_jump(now, running)
+        await self._notice_jump(now)
         await self._unwritten.write_late()
+        if not self._postponed.left:
+            await self._postponed.write()
         if running >= self._next_reclaim:
             self._next_reclaim = running + RECLAIM_EVERY
             await self._queue.reclaim(now)
@@ -148,9 +155,10 @@ class Poller:
             await self._queue.look_again(now)
             self._looked_again = True
         if self._sameness.due:
-            group.start_soon(self._find_accounts)
+            group.start_soon(self._sameness.run)
         wanted = self._room.wanted(most)
-        due = await self._queue.due(now, wanted, (*self._room.taken, *self._unwritten.keys))
+        acted_on = (*self._room.taken, *self._unwritten.keys, *self._postponed)
+        due = await self._queue.due(now, wanted, acted_on)
         if self._ending:
             return TICK
         for kind, job in due.jobs:
@@ -159,24 +167,17 @@ class Poller:
         begun = Counter(kind for kind, _ in due.jobs)
         if any(begun[kind] == most for kind in begun):
             return 0.0
-        return self._pause(due.next_at)
+        return min(self._pause(due.next_at), self._postponed.left)
 
-    async def _find_accounts(self) -> None:
-        try:
-            await self._sameness.find_out()
-        except errors.LedgerUnavailable as error:
-            log.warning("ledger unavailable: %s", error.message)
-        except Exception:
-            log.exception("asking about earlier tokens failed")
-
-    async def _notice_jump(self, now: float, running: float) -> None:
+    async def _notice_jump(self, now: float) -> None:
         """Have everything done anew once a clock was set or the machine slept: no time is true."""
-        jump = now - running - self._offset
-        if abs(jump) > JUMP:
-            log.info("the clock was set, or the machine slept: %+.0f s", jump)
+        self._jump += self._clocks.jumped()
+        if abs(self._jump) > JUMP:
+            log.info("the clock was set, or the machine slept: %+.0f s", self._jump)
+            self._postponed.forget()
             await self._queue.hurry(now)
-            self._looked_again = self._looked_again and jump < 0  # it woke: as at a start
-        self._offset = now - running
+            self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
+        self._jump = 0.0  # only now: what could not be done is done in the next turn
 
     def _lapsed(self, at: float, within: float) -> bool:
         """Say whether something may not be done any more, by either clock.
@@ -209,9 +210,7 @@ class Poller:
                 await action(job)
         except errors.LedgerUnavailable as error:
             log.warning("ledger unavailable: %s", error.message)
-            self._rests_until = (
-                self._clocks.monotonic() + REST
-            )  # else it would be due again at once
+            self._rests_until = self._clocks.monotonic() + REST  # else it is due again at once
         except TakenOver as over:
             log.info("%s", over.message)
         except Exception:
@@ -251,6 +250,7 @@ class Poller:
         if self._lapsed(job.created_at, generation.SUBMIT_WITHIN):
             await self._change(job, lambda j: generation.expired(j, now))
             return
+        await self._past.learn(job.model_id)  # before it counts: then only the reply does
         slot = await self._queue.begin_post(
             job, now, held_until=now + POST_SECONDS + 10 + SLOT_FREED_AFTER
         )
@@ -273,10 +273,9 @@ class Poller:
             await self._after_accepted_post(slot, report)
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
-        now, jitter = self._clock(), self._jitter()
-        await self._end_post(
-            slot, lambda j: self._learnt(j, report, now, jitter), now, accepted=True
-        )
+        schedule = self._past.schedule(slot.job.model_id)
+        when = When(schedule, now := self._clock(), self._jitter())
+        await self._end_post(slot, lambda j: after_report(j, report, when), now, accepted=True)
 
     async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
         """Ask once more what became of the POST before, which may have arrived meanwhile.
@@ -383,17 +382,12 @@ class Poller:
         return await self._api.status(job.generation_id or "", public=public)
 
     async def _learn(self, job: Generation, report: Report) -> None:
-        now, jitter = self._clock(), self._jitter()
-        news = generation.informed(job, report, now) != job
-        await self._change(job, lambda j: self._learnt(j, report, now, jitter), durable=news)
-
-    def _learnt(self, job: Generation, report: Report, now: float, jitter: float) -> Generation:
-        job = generation.informed(job, report, now)
-        match job.status:
-            case "completed":
-                look_at: float | None = now
-            case "processing":
-                look_at = self._schedule.after_look(job, now, jitter)
-            case _:
-                look_at = None
-        return generation.postponed(job, look_at)
+        await self._past.learn(job.model_id)
+        schedule = self._past.schedule(job.model_id)
+        when = When(schedule, now := self._clock(), self._jitter())
+        learnt = after_report(job, report, when)
+        news = generation.postponed(learnt, job.next_look) != job
+        if not news and learnt.next_look is not None and learnt.next_look > now + TOGETHER:
+            self._postponed.add(job, learnt.next_look)
+        else:
+            await self._change(job, lambda j: after_report(j, report, when), durable=news)

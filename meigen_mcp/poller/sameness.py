@@ -43,7 +43,16 @@ class Sameness:
         """Whether there is something to ask, as far as is known, and nobody does."""
         return self._monotonic() >= self._next_at
 
-    async def find_out(self) -> None:
+    async def run(self) -> None:
+        """Ask once; what fails is logged, and asked again later."""
+        try:
+            await self._find_out()
+        except errors.LedgerUnavailable as error:
+            log.warning("ledger unavailable: %s", error.message)
+        except Exception:
+            log.exception("asking about earlier tokens failed")
+
+    async def _find_out(self) -> None:
         """Ask by the newest finished generations of each account; an answer is the last word.
 
         Raises:

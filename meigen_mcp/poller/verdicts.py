@@ -1,4 +1,4 @@
-"""What an error of the API makes of a generation; pure."""
+"""What an answer of the API makes of a generation; pure."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from meigen_mcp import errors, generation
 from meigen_mcp.errors import ApiError
 from meigen_mcp.generation import Generation
 from meigen_mcp.poller.schedule import Schedule
-from meigen_mcp.reports import Fault
+from meigen_mcp.reports import Fault, Report
 
 MOST_GARBLED = 3
 """Undocumented answers in a row after which the API counts as one that knows no keys."""
@@ -25,7 +25,7 @@ UNSURE = errors.Unreachable("MeiGen did not say what became of the submission.")
 
 @dataclass(frozen=True, slots=True)
 class When:
-    """When an error was met, and what follows from that.
+    """When an answer came, and what follows from that.
 
     Attributes:
         schedule: when the poller acts next.
@@ -44,6 +44,19 @@ class When:
     def again(self, job: Generation, error: ApiError) -> float:
         """Return when to try again after a try that taught nothing."""
         return self.schedule.after_failure(job, error, self.now, self.jitter)
+
+
+def after_report(job: Generation, report: Report, when: When) -> Generation:
+    """Return the record after a reply that says how it stands."""
+    job = generation.informed(job, report, when.now)
+    match job.status:
+        case "completed":
+            look_at: float | None = when.now
+        case "processing":
+            look_at = when.schedule.after_look(job, when.now, when.jitter)
+        case _:
+            look_at = None
+    return generation.postponed(job, look_at)
 
 
 def after_refused_post(job: Generation, error: ApiError, when: When, *, first: bool) -> Generation:

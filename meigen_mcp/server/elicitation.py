@@ -53,6 +53,7 @@ class ClientPerson:
         self._client = client_of(ctx)
         self.patience = self._client.wait
         self.polls = polls
+        self.hears = (params.meta or {}).get("progress_token") is not None
 
     @property
     def can_ask(self) -> bool:

@@ -47,6 +47,8 @@ from meigen_mcp.views.generations import MODELS, generation_structure
 log = logging.getLogger(__name__)
 
 WATCH_EVERY = 10.0
+LISTS_A_SECOND = 100
+"""Words that a list is another now, over all sessions of 2025: with many, each hears seldom."""
 MOST_STREAMS = 64
 """Streams of one person who signed in: nobody takes those of the others."""
 TRY_AGAIN_AFTER = 5.0
@@ -69,6 +71,8 @@ class Subscriptions(SubscriptionBus):
         self._peers: dict[int, _Peer] = {}
         self.subscribed: Counter[tuple[str | None, str]] = Counter()
         self._told: dict[str, tuple[int, tuple[str, str, int]]] = {}  # the record, its entries
+        self._relisted: dict[str | None, None] = {}  # whose lists are others, and not told so
+        self._lists_change = Signal()
         self._group: TaskGroup | None = None
         self.listen = _Listen(self)
 
@@ -78,6 +82,7 @@ class Subscriptions(SubscriptionBus):
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._records)
+                group.start_soon(self._lists)
                 group.start_soon(self._catalogue)
                 group.start_soon(self._watch)
         finally:
@@ -105,16 +110,27 @@ class Subscriptions(SubscriptionBus):
             try:
                 since = await service.version() if since is None else since
                 async for jobs in service.changes(since):
-                    told = [person_of(job.account) for job in jobs if await self._announce(job)]
-                    for person in dict.fromkeys(told):
-                        await self.publish(ResourceUpdated(uri=RECORDS), person)
-                        await self.publish(ResourcesListChanged(), person)
+                    for job in jobs:
+                        if await self._announce(job):
+                            self._relisted[person_of(job.account)] = None
+                            self._lists_change.set()
                     since = jobs[-1].version
             except LedgerUnavailable:
                 await anyio.sleep(TRY_AGAIN_AFTER)
             except Exception:
                 log.exception("announcing failed")
                 await anyio.sleep(TRY_AGAIN_AFTER)
+
+    async def _lists(self) -> None:
+        """Tell whose lists of records and media are others, and for ever so."""
+        seen = 0
+        while True:
+            await self._lists_change.after(seen)
+            seen, people, self._relisted = self._lists_change.count, self._relisted, {}
+            for person in people:
+                await self.publish(ResourceUpdated(uri=RECORDS), person)
+                await self.publish(ResourcesListChanged(), person)
+            await anyio.sleep(len(self._peers) / LISTS_A_SECOND)
 
     async def _announce(self, job: Generation) -> bool:
         """Announce what a client would read differently; a look alone changes nothing.
@@ -129,8 +145,11 @@ class Subscriptions(SubscriptionBus):
         if job.at_rest:  # whatever changes it next is worth a word
             del self._told[key_of(job)]
         if record != told[0]:
+            person = person_of(job.account)
             for name in dict.fromkeys((job.request_id, job.name)):
-                await self.publish(ResourceUpdated(uri=record_uri(name)), person_of(job.account))
+                uri = record_uri(name)
+                if self.subscribed[person, uri]:
+                    await self.publish(ResourceUpdated(uri=uri), person)
         return entries != told[1]
 
     async def _catalogue(self) -> None:

@@ -35,11 +35,13 @@ class Person(Protocol):
         pending: the request id of a question that this call answers, if it does.
         patience: the seconds within which their client must be answered.
         polls: whether their client itself asks for what still runs, until it is done.
+        hears: whether their client wants to be told how it goes.
     """
 
     pending: str | None
     patience: float
     polls: bool
+    hears: bool
 
     @property
     def can_ask(self) -> bool:

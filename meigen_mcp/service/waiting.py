@@ -65,6 +65,9 @@ class Waiting:
 
     async def _wait_telling(self, done: Callable[[Generation], bool], until: float) -> None:
         """Wait until a record is done, telling the person how it goes meanwhile."""
+        if not self.person.hears:
+            await self.wait_until(done, until)
+            return
         while True:
             now = self.clocks.monotonic()
             await self.wait_until(done, min(until, now + _REPORT_EVERY))

@@ -200,6 +200,15 @@ class Clocks:
         self.wall = wall
         self.monotonic = monotonic
         self._began: dict[float, float] = {}
+        self._apart = wall() - monotonic()
+
+    def jumped(self) -> float:
+        """Return the seconds by which the wall clock went further since the last question.
+
+        It was set, or the machine slept.
+        """
+        before, self._apart = self._apart, self.wall() - self.monotonic()
+        return self._apart - before
 
     def since(self, at: float) -> float | None:
         """Return the seconds since a stored time, by the clock that counts more.

@@ -17,6 +17,7 @@ from support.in_memory import ORIGIN, TOKEN, InMemory, make_settings
 from meigen_mcp.api import client as wire
 from meigen_mcp.api.body import LARGEST_REPLY
 from meigen_mcp.api.client import Api
+from meigen_mcp.api.wire import giving_up_after
 from meigen_mcp.errors import UploadFailed
 from meigen_mcp.media.local_files import LocalReferences
 from meigen_mcp.sandbox.emulator import Emulator
@@ -304,13 +305,12 @@ async def test_a_large_clip_has_the_time_that_its_size_needs(
 ) -> None:
     """Piece by piece: what is bounded is each piece, and the whole by what a slow line takes."""
     given: list[float] = []
-    bound = wire._giving_up_after  # noqa: SLF001  # what it is given is the point
 
     def noted(seconds: float) -> AbstractContextManager[None]:
-        given.append(seconds)
-        return bound(seconds)
+        given.append(seconds)  # which is the point
+        return giving_up_after(seconds)
 
-    monkeypatch.setattr(wire, "_giving_up_after", noted)
+    monkeypatch.setattr(wire, "giving_up_after", noted)
     pieces: list[int] = []
 
     class Storage(httpx.AsyncBaseTransport):

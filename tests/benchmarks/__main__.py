@@ -1,7 +1,10 @@
 """The command: measure what was asked for, and print one table."""
 
+import json
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import anyio
 import click
@@ -10,16 +13,24 @@ from . import (
     burst,
     call,
     context,
+    crowd,
     detection,
+    growing_log,
+    learnt,
     ledger,
+    looks,
     memory,
+    over_http,
     pages,
+    peer,
+    pictures,
     polls,
     scale,
     shutdown,
+    slow_disk,
     start,
 )
-from .report import Part, machine, results
+from .report import Part, Row, load, machine, results
 from .size import SHORT, Size
 
 PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
@@ -34,14 +45,40 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "memory": memory.run,
     "shutdown": shutdown.run,
 }
+BESIDE: dict[str, Callable[[Size], Awaitable[Part]]] = {
+    "slow disk": slow_disk.run,
+    "pictures": pictures.run,
+    "looks": looks.run,
+    "crowd": crowd.run,
+    "learnt": learnt.run,
+    "log": growing_log.run,
+    "http": over_http.run,
+    "peer": peer.run,
+}
 
 
-async def measured(names: Sequence[str], size: Size) -> Part:
-    """Measure parts one after the other, and put together what they came to."""
+"""What is measured in turn with an older build, the peer or a bare server over HTTP."""
+ALL = {**PARTS, **BESIDE}
+
+
+async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -> Part:
+    """Measure parts one after the other, and put together what they came to.
+
+    Args:
+        names: which.
+        size: how much of each.
+        kept: where each is kept as it comes; one that is there already is not measured anew.
+    """
     found = []
+    known = json.loads(kept.read_text("utf-8")) if kept and kept.exists() else {}
     for name in names:
-        click.echo(f"measuring {name} ...", err=True)
-        found.append(await PARTS[name](size))
+        if name not in known:
+            click.echo(f"measuring {name} ...", err=True)
+            known[name] = asdict(await ALL[name](size))
+            if kept:
+                kept.write_text(json.dumps(known), encoding="utf-8")
+        rows = [Row(**row) for row in known[name]["rows"]]
+        found.append(Part(rows, known[name]["text"], known[name]["picture"]))
     return Part(
         [row for part in found for row in part.rows],
         "\n\n".join(part.text for part in found if part.text),
@@ -50,18 +87,38 @@ async def measured(names: Sequence[str], size: Size) -> Part:
 
 
 @click.command()
-@click.argument("names", nargs=-1, type=click.Choice([*PARTS]), metavar="[PART]...")
+@click.argument("names", nargs=-1, type=click.Choice([*ALL]), metavar="[PART]...")
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
+@click.option("--against", default="", help="The Python of an older build, measured in turn.")
+@click.option("--peer", "typescript", default="", help="The program of the TypeScript server.")
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path),
+    help="A file that keeps each part as it comes, so that a run goes on where it was broken off.",
+)
 @click.option("--write", is_flag=True, help="Put what was measured into the docs.")
-def main(names: tuple[str, ...], *, short: bool, write: bool) -> None:
+def main(
+    names: tuple[str, ...],
+    *,
+    short: bool,
+    against: str,
+    typescript: str,
+    keep: Path | None,
+    write: bool,
+) -> None:
     """Measure how fast and how lean the server is; without a PART, all of it."""
     if write and (names or short):
         raise click.UsageError("--write goes with all of it")
-    part = anyio.run(measured, names or tuple(PARTS), SHORT if short else Size())
-    text = f"Measured on {machine()}.\n\n{results(part.rows)}"
+    size = replace(SHORT if short else Size(), today=against, peer=typescript)
+    before = load()
+    part = anyio.run(measured, names or tuple(ALL), size, keep)
+    said = f"Measured on {machine()}; {before} before it, {load()} after."
+    text = f"{said}\n\n{results(part.rows)}"
     click.echo(f"{text}\n\n{part.text}" if part.text else text)
     if write:
-        pages.write(text, part)
+        beside = [row for row in part.rows if row.what.partition(":")[0] in BESIDE]
+        alone = [row for row in part.rows if row not in beside]
+        pages.write(f"{said}\n\n{results(alone)}", f"{said}\n\n{results(beside)}", part)
     sys.exit(any(row.met is False and not row.absolute for row in part.rows))
 
 

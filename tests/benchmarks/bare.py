@@ -21,8 +21,13 @@ async def _call(ctx: ServerRequestContext[Any, Any], params: Any) -> t.CallToolR
     return t.CallToolResult(content=[t.TextContent(text="done")])
 
 
+def bare() -> Server[Any]:
+    """Return the server."""
+    return Server("bare", on_list_tools=_list, on_call_tool=_call)
+
+
 async def _serve() -> None:
-    server: Server[Any] = Server("bare", on_list_tools=_list, on_call_tool=_call)
+    server = bare()
     async with stdio_server() as (read, write):
         await server.run(read, write, server.create_initialization_options())
 

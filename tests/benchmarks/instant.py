@@ -1,7 +1,8 @@
 """An API that answers at once, in a process of its own: `instant.py [PNG]` prints its origin.
 
 A job takes the seconds that its prompt ends with ("a cube, 5.25 s"), else an hour; and an hour is
-what the API expects, unless it is "a cube, as expected, 5.25 s". `GET /log` says of each job when
+what the API expects, unless it is "a cube, as expected, 5.25 s"; of "a cube, untold, 5.25 s" it
+tells no expectation. `GET /log` says of each job when
 it was done and when a status first said so, so that nothing is guessed from outside.
 It is no emulator of MeiGen (that is `meigen_mcp.sandbox`): it costs a tenth of it.
 """
@@ -17,7 +18,7 @@ from typing import Any
 from uuid import uuid4
 
 HOUR = 3600.0
-_LASTING = re.compile(r"(, as expected)?, ([0-9.]+) s$")
+_LASTING = re.compile(r"(, as expected|, untold)?, ([0-9.]+) s$")
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -26,7 +27,7 @@ class Job:
     """One job: what is expected of it, when it is done and was first said to be, and all looks."""
 
     prompt: str
-    expected: float
+    expected: float | None
     done_at: float
     told_at: float = 0.0
     looks: int = 0
@@ -59,7 +60,8 @@ class Api:
     def _submitted(self, asked: Any) -> bytes:
         lasting = _LASTING.search(asked["prompt"])
         seconds = float(lasting[2]) if lasting else HOUR
-        expected = seconds if lasting and lasting[1] else HOUR
+        said = lasting[1] if lasting else None
+        expected = None if said == ", untold" else seconds if said else HOUR
         name = str(uuid4())
         self.jobs[name] = Job(asked["prompt"], expected, time.time() + seconds)
         return _json(
@@ -70,7 +72,7 @@ class Api:
                 "creditsUsed": 5,
                 "modelId": asked.get("modelId"),
                 "mediaType": "image",
-                "expectedWaitSeconds": expected,
+                **_expecting(expected),
             }
         )
 
@@ -87,9 +89,13 @@ class Api:
                 "status": "completed" if done else "processing",
                 "imageUrls": [f"{self.origin}/media/{name}.png"] if done else None,
                 "mediaType": "image",
-                "expectedWaitSeconds": job.expected,
+                **_expecting(job.expected),
             }
         )
+
+
+def _expecting(seconds: float | None) -> dict[str, float]:
+    return {} if seconds is None else {"expectedWaitSeconds": seconds}
 
 
 def _json(value: object) -> bytes:

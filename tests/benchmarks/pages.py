@@ -10,12 +10,12 @@ PICTURE = ROOT / "docs" / "growth.svg"
 END = "<!-- end -->"
 
 
-def write(table: str, part: Part) -> None:
-    """Put the table, the cost as it grows and its picture where pages have a place for them."""
+def write(alone: str, beside: str, part: Part) -> None:
+    """Put both tables, the cost as it grows and its picture where pages have a place for them."""
     PICTURE.write_text(part.picture, encoding="utf-8")
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        for name, said in (("performance", table), ("growth", part.text)):
+        for name, said in (("performance", alone), ("beside", beside), ("growth", part.text)):
             text = filled(text, name, said)
         page.write_text(text, encoding="utf-8")
 

@@ -6,7 +6,7 @@ from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT, _COLUMNS = 280, 190, 3
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 16, 40, 30
-_COLOURS = ("#4338ca", "#0f766e")
+_COLOURS = ("#4338ca", "#0f766e", "#b45309")
 _STYLE = (
     "text{font:11px system-ui,sans-serif;fill:#374151}.t{font-weight:600;font-size:13px;"
     "fill:#111827}.g{stroke:#e5e7eb}.m{stroke:#b91c1c;stroke-dasharray:4 3}"

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,15 @@ from anyio.abc import ByteSendStream, Process
 TOKEN = "meigen_sk_" + "t0ken-32" * 4
 MODEL = "z-image-turbo"
 _HERE = Path(__file__).parent
-OURS = (sys.executable, "-m", "meigen_mcp", "serve")
+
+
+def serve(python: str) -> tuple[str, ...]:
+    """Return what starts the build that is installed for a Python, whatever folder this is."""
+    return (python, "-P", "-m", "meigen_mcp", "serve")
+
+
+OURS = serve(sys.executable)
+_SLOW_DISK = _HERE / "slow_disk.c"
 BARE = (sys.executable, str(_HERE / "bare.py"))
 PROBED = (sys.executable, str(_HERE / "probed.py"))
 INSTANT = (sys.executable, str(_HERE / "instant.py"))
@@ -52,6 +63,33 @@ def environment(
         "MEIGEN_LOG_LEVEL": "error",
         **variables,
     }
+
+
+def slow_disk(milliseconds: float, count: Path) -> dict[str, str]:
+    """Return what makes a server's disk take longer to sync, and count its syncs in a file.
+
+    It is empty where no C compiler is: then nothing is slower, and nothing counted.
+    """
+    library = _shim()
+    if not library:
+        return {}
+    return {
+        "LD_PRELOAD": library,
+        "BENCH_SYNC_MS": str(milliseconds),
+        "BENCH_SYNCS": str(count),
+    }
+
+
+@cache
+def _shim() -> str:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return ""
+    made = Path(tempfile.mkdtemp(prefix="meigen-bench-disk-")) / "slow_disk.so"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", str(_SLOW_DISK), "-o", str(made), "-ldl"], check=True
+    )
+    return str(made)
 
 
 class Unanswered(Exception):
@@ -144,17 +182,25 @@ class Server:
 
     def memory(self) -> float:
         """Return its resident memory in MB."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text("ascii").splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) * 1024 / 1e6
-        return 0.0
+        return resident(self.process.pid)
 
     def processor(self) -> float:
         """Return the processor time that it has used, in seconds."""
-        fields = (
-            Path(f"/proc/{self.process.pid}/stat").read_text("ascii").rpartition(")")[2].split()
-        )
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return processor_of(self.process.pid)
+
+
+def resident(pid: int) -> float:
+    """Return the resident memory of a process in MB."""
+    for line in Path(f"/proc/{pid}/status").read_text("ascii").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024 / 1e6
+    return 0.0
+
+
+def processor_of(pid: int) -> float:
+    """Return the processor time that a process has used, in seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager
@@ -188,7 +234,7 @@ async def connected(command: tuple[str, ...], environ: dict[str, str]) -> AsyncI
 
 @asynccontextmanager
 async def instant(*arguments: str) -> AsyncIterator[str]:
-    """Run the instant API, and yield its origin."""
+    """Run the instant API, and yield its origin; an argument is the picture that it has."""
     process = await anyio.open_process([*INSTANT, *arguments], stderr=None)
     assert process.stdout is not None
     try:

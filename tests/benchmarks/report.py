@@ -52,6 +52,11 @@ class Part:
     picture: str = ""
 
 
+def load() -> str:
+    """Say what else the machine has to do just now."""
+    return f"load {number(os.getloadavg()[0])}"
+
+
 class Sample:
     """Some measurements of one thing, in one unit."""
 

@@ -9,7 +9,16 @@ import anyio
 
 from .detection import MOST_MEDIAN, MOST_P99, delays, ending, followed, log, submitted
 from .plot import Panel, svg
-from .processes import MODEL, PROBED, Server, connected, environment, instant, temporary
+from .processes import (
+    MODEL,
+    PROBED,
+    Server,
+    connected,
+    environment,
+    instant,
+    slow_disk,
+    temporary,
+)
 from .report import Part, Row, Sample, number, table
 from .size import Size
 
@@ -27,6 +36,7 @@ class Figures:
         memory: in MB.
         looks: status requests a second, and of one core in ms each.
         fairness: the most looks at a job by the fewest.
+        slow: whether each sync of its disk took longer.
     """
 
     jobs: int
@@ -37,6 +47,7 @@ class Figures:
     calls: Sample
     looks: float
     fairness: float
+    slow: bool = False
 
     @property
     def interval(self) -> float:
@@ -44,12 +55,14 @@ class Figures:
         return self.jobs / self.looks if self.looks else 0.0
 
 
-async def figures(jobs: int, size: Size) -> Figures:
+async def figures(jobs: int, size: Size, *, slow: bool = False) -> Figures:
     """Put jobs in flight, and watch what they cost while some of them end."""
     short = min(size.watched // 5, jobs // 2) or 1
     with temporary() as folder:
         gauge = folder / "lag"
         variables = {"MEIGEN_POLL_INTERVAL": str(size.interval)}
+        if slow:
+            variables |= slow_disk(size.sync_ms, folder / "syncs")
         async with (
             instant() as origin,
             connected((*PROBED, str(gauge)), environment(folder, origin, **variables)) as server,
@@ -83,6 +96,7 @@ async def figures(jobs: int, size: Size) -> Figures:
         calls=Sample(calls, "ms"),
         looks=sum(looks.values()) * jobs / len(looks) / took,
         fairness=max(looks.values()) / max(1, min(looks.values())),
+        slow=slow,
     )
 
 
@@ -117,10 +131,11 @@ async def run(size: Size) -> Part:
     """Measure the cost as it grows, and judge the number of jobs of the target."""
     found = [await figures(jobs, size) for jobs in size.jobs]
     judged = next(one for one in found if one.jobs == size.scale)
-    return Part(rows(judged, size), _text(found, size), _picture(found))
+    slow = [await figures(jobs, size, slow=True) for jobs in size.slow_jobs]
+    return Part(rows(judged, size), _text(found, slow, size), _picture(found, slow))
 
 
-def _text(found: Sequence[Figures], size: Size) -> str:
+def _text(found: Sequence[Figures], slow: Sequence[Figures], size: Size) -> str:
     head = (
         "jobs followed",
         "processor",
@@ -134,7 +149,7 @@ def _text(found: Sequence[Figures], size: Size) -> str:
     )
     lines = [
         (
-            f"{one.jobs:,}",
+            f"{one.jobs:,}{', slow disk' if one.slow else ''}",
             f"{number(one.cpu)} %",
             f"{number(one.memory)} MB",
             str(one.lag),
@@ -144,7 +159,7 @@ def _text(found: Sequence[Figures], size: Size) -> str:
             str(one.detection),
             str(one.calls),
         )
-        for one in found
+        for one in (*found, *slow)
     ]
     return f"{table(head, lines)}\n\n{_saturation(found[-1], size)}"
 
@@ -161,21 +176,31 @@ def _saturation(most: Figures, size: Size) -> str:
     )
 
 
-def _picture(found: Sequence[Figures]) -> str:
+def _picture(found: Sequence[Figures], slow: Sequence[Figures]) -> str:
     places = [f"{one.jobs:,}" for one in found]
     panels = [
-        Panel("processor, % of a core", {"": [one.cpu for one in found]}, MOST_CPU),
-        Panel("resident memory, MB", {"": [one.memory for one in found]}, MOST_MEMORY),
-        Panel("looks a second", {"": [one.looks for one in found]}),
-        Panel("event loop late, ms", _both([one.lag for one in found]), MOST_LAG),
-        Panel("detection, s", _both([one.detection for one in found]), MOST_P99),
-        Panel("tool calls, ms", _both([one.calls for one in found]), MOST_CALL),
+        Panel("processor, % of a core", _each(found, slow, "cpu"), MOST_CPU),
+        Panel("resident memory, MB", _each(found, slow, "memory"), MOST_MEMORY),
+        Panel("looks a second", _each(found, slow, "looks")),
+        Panel("event loop late, ms", _both(found, slow, "lag"), MOST_LAG),
+        Panel("detection, s", _both(found, slow, "detection"), MOST_P99),
+        Panel("tool calls, ms", _both(found, slow, "calls"), MOST_CALL),
     ]
     return svg(places, panels)
 
 
-def _both(samples: Sequence[Sample]) -> dict[str, list[float]]:
-    return {"median": [one.median for one in samples], "p99": [one.p99 for one in samples]}
+def _each(found: Sequence[Figures], slow: Sequence[Figures], name: str) -> dict[str, list[float]]:
+    lines = {"": found, "slow disk": slow}
+    return {said: [getattr(one, name) for one in line] for said, line in lines.items()}
+
+
+def _both(found: Sequence[Figures], slow: Sequence[Figures], name: str) -> dict[str, list[float]]:
+    samples = [getattr(one, name) for one in found]
+    return {
+        "median": [one.median for one in samples],
+        "p99": [one.p99 for one in samples],
+        "slow disk, p99": [getattr(one, name).p99 for one in slow],
+    }
 
 
 def rows(found: Figures, size: Size) -> list[Row]:

@@ -1,5 +1,6 @@
 """How much of everything."""
 
+import sys
 from dataclasses import dataclass
 
 
@@ -10,6 +11,9 @@ class Size:
     Attributes:
         judged: whether times are judged; a short run is too small for that.
         interval: seconds between two looks at a watched job.
+        today: the Python of an older build, which is measured beside this one; empty: none is.
+        peer: the program of the TypeScript server, likewise.
+        rounds: how often each of both is measured, in turn; the least counts.
     """
 
     judged: bool = True
@@ -22,11 +26,36 @@ class Size:
     watched: int = 600
     simulated: int = 5
     jobs: tuple[int, ...] = (10, 100, 1000, 2000)
+    slow_jobs: tuple[int, ...] = (10, 100, 1000)
     scale: int = 1000
     seconds: float = 30.0
     records: int = 100_000
     reads: int = 300
     waiting: int = 1000
+    today: str = ""
+    peer: str = ""
+    rounds: int = 2
+    together: tuple[int, int] = (50, 200)
+    together_seconds: tuple[float, float] = (3.0, 5.0)
+    sync_ms: float = 15.0
+    pictures: int = 10
+    ending: int = 50
+    ending_seconds: float = 20.0
+    crowd: int = 500
+    crowd_seconds: float = 8.0
+    learnt: int = 60
+    middle: float = 18.0
+    logged: int = 100
+    callers: int = 10
+    asked: int = 60
+    listeners: int = 200
+    heard: int = 100
+    sessions: int = 200
+
+    @property
+    def builds(self) -> tuple[str, ...]:
+        """The Pythons of what is measured in turn: this build, and the older one."""
+        return (sys.executable, self.today) if self.today else (sys.executable,)
 
 
 SHORT = Size(
@@ -40,9 +69,26 @@ SHORT = Size(
     watched=4,
     simulated=1,
     jobs=(4, 8),
+    slow_jobs=(4,),
     scale=8,
     seconds=1.0,
     records=1000,
     reads=3,
     waiting=20,
+    rounds=1,
+    together=(2, 3),
+    together_seconds=(0.2, 0.2),
+    pictures=1,
+    ending=2,
+    ending_seconds=0.5,
+    crowd=3,
+    crowd_seconds=0.2,
+    learnt=2,
+    middle=0.4,
+    logged=3,
+    callers=2,
+    asked=2,
+    listeners=2,
+    heard=1,
+    sessions=2,
 )

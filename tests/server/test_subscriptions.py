@@ -22,6 +22,7 @@ from support.in_memory import MODES, Connected, Mode, connect
 from meigen_mcp.api.client import Api
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.state import Options
+from meigen_mcp.server import subscriptions
 from meigen_mcp.service import current_catalogue
 from meigen_mcp.settings import Settings
 
@@ -307,3 +308,22 @@ async def test_a_session_that_ends_is_forgotten(
         await on.call("generate_image", prompt="a hare")
     assert followed == {("", RECORDS): 1, ("", "meigen://models"): 1}
     assert on.app.subscriptions.subscribed == {}
+
+
+async def test_with_many_sessions_each_hears_seldom_that_a_list_is_another(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that it follows it hears of at once all the same."""
+    monkeypatch.setattr(subscriptions, "LISTS_A_SECOND", 0.001)
+    ears = Ears()
+    async with (
+        connect(settings, emulator, "legacy", message_handler=ears.message) as on,
+        following(on, "legacy", ears, RECORDS),
+    ):
+        await on.call("generate_image", prompt="a fox")
+        await ears.until(lambda heard: "resources" in heard)
+        answer = await on.call("generate_video", prompt="waves", **VIDEO)
+        async with following(on, "legacy", ears, answer["resourceUri"]):
+            await on.call("check_status", generationId=answer["generationId"])
+            await ears.until(lambda heard: answer["resourceUri"] in heard)
+    assert (ears.heard.count("resources"), ears.heard.count(RECORDS)) == (1, 1)

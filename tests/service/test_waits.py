@@ -52,3 +52,14 @@ async def test_acceptance_too_is_awaited_only_as_long_as_the_client_survives(
         outcome = await on.generate(person=Someone(patience=2), modelId="nanobanana-2")
         assert outcome.status == "submitting"
         assert on.clock.now - began == pytest.approx(2, abs=1.1)
+
+
+@pytest.mark.parametrize("hears", [True, False])
+async def test_a_client_that_asked_for_no_progress_is_told_none(
+    tmp_path: Path, *, hears: bool
+) -> None:
+    """Nor is its place in the queue counted, which many at once would make dear."""
+    async with workbench(tmp_path) as on:
+        person = Someone(hears=hears)
+        await on.generate("generate_video", person, **STALL, wait=10)
+        assert bool(person.told) is hears

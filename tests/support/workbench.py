@@ -78,6 +78,7 @@ class Someone:
     pending: str | None = None
     patience: float = 40
     polls: bool = False
+    hears: bool = True
     declared: bool = False
     asked: list[Question] = field(default_factory=list)
     told: list[tuple[str, int | None]] = field(default_factory=list)

@@ -14,7 +14,7 @@ from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database, Work
 from meigen_mcp.ledger.postgres.lease import MISSED
 from meigen_mcp.ledger.postgres.offers import find_offer
-from meigen_mcp.ledger.postgres.queue import PostgresQueue
+from meigen_mcp.ledger.postgres.queue import PostgresQueue, durations
 from meigen_mcp.ledger.postgres.records import last_balance
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import APPROVED, NAME, get_note
@@ -59,15 +59,8 @@ class PostgresCalls:
         person = self._accounts.person
         this_hour = await spent(db, now - HOUR, person)
         recent = approved_at > now - HOUR
-        durations = await rows.every(
-            db,
-            "SELECT finished_at - accepted_at AS seconds FROM meigen.generations"
-            " WHERE model_id = %s AND status = 'completed' AND finished_at IS NOT NULL"
-            " ORDER BY finished_at DESC LIMIT 20",
-            (draft.model_id,),
-        )
         return Opening(
-            usual_seconds=usual(row["seconds"] for row in durations),
+            usual_seconds=usual(await durations(db, draft.model_id)),
             balance=await last_balance(db, await self._accounts.listed_paid(db)),
             spent_today=await spent(db, now - DAY),
             spent_this_hour=this_hour,

@@ -1,6 +1,6 @@
 """What a replica has to do, and when: its own generations, and those of dead replicas."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -10,11 +10,11 @@ from meigen_mcp.ledger.calls import ADOPTABLE_FOR
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
+from meigen_mcp.ledger.postgres.rate_limit import find_slot, in_line
 from meigen_mcp.ledger.postgres.records import PostgresRecords, changed_row, changed_to
 from meigen_mcp.ledger.postgres.rows import Connection
-from meigen_mcp.ledger.postgres.shelf import HOLD, get_note, put_note, remove_note
+from meigen_mcp.ledger.postgres.shelf import HOLD, put_note, remove_note
 from meigen_mcp.ledger.queue import (
-    LONGEST_HOLD,
     RESUMED_FOR,
     SLOT_FREED_AFTER,
     Due,
@@ -22,10 +22,9 @@ from meigen_mcp.ledger.queue import (
     Slot,
     Standing,
     Wanted,
-    turn,
 )
 from meigen_mcp.ledger.records import Change, TakenOver
-from meigen_mcp.people import MARK, key_of, payer_of
+from meigen_mcp.people import key_of, payer_of
 from meigen_mcp.system import Signal
 
 AT_ONCE = 100
@@ -111,32 +110,39 @@ class PostgresQueue:
         )
         return when
 
+    async def postpone(self, looks: Sequence[tuple[Generation, float]]) -> None:
+        """Have records acted on at other times, in one step, if they are as they were read."""
+        jobs = [job for job, _ in looks]
+
+        async def put(db: Connection) -> None:
+            await db.execute(
+                b"UPDATE meigen.generations AS g SET next_look = l.at"
+                b" FROM unnest(%s::text[], %s::text[], %s::text[], %s::bigint[],"
+                b" %s::double precision[], %s::double precision[])"
+                b" AS l(account, request_id, owner, version, next_look, at)"
+                b" WHERE g.account = l.account AND g.request_id = l.request_id"
+                b" AND g.owner = l.owner AND g.version = l.version AND g.next_look = l.next_look",
+                (
+                    [job.account for job in jobs],
+                    [job.request_id for job in jobs],
+                    [job.owner for job in jobs],
+                    [job.version for job in jobs],
+                    [job.next_look for job in jobs],
+                    [at for _, at in looks],
+                ),
+            )
+
+        await self._database.write(put)
+
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took."""
+        return await self._database.read(lambda db: durations(db, model_id))
+
     # --- places -------------------------------------------------------------------------------
 
     async def place(self, job: Generation, now: float) -> tuple[int, float]:
         """Return how many are sent before a queued one, and when it is sent, as far as known."""
-
-        async def query(db: Connection) -> tuple[int, float]:
-            payer = payer_of(job.account)
-            place = await rows.one(
-                db,
-                "SELECT count(*) FROM meigen.generations"
-                " WHERE (account = %s OR starts_with(account, %s))"
-                " AND status = 'queued' AND next_look IS NOT NULL AND NOT parked"
-                " AND id < (SELECT id FROM meigen.generations"
-                " WHERE account = %s AND request_id = %s)",
-                (payer, f"{payer}{MARK}", job.account, job.request_id),
-            )
-            taken = await rows.every(
-                db,
-                "SELECT free_at FROM meigen.posts WHERE account = %s AND free_at > %s"
-                " ORDER BY free_at",
-                (payer, now),
-            )
-            freed = [row["free_at"] for row in taken]
-            return place, turn(place, freed, self._limit, job, now)
-
-        return await self._database.read(query)
+        return await self._database.read(lambda db: in_line(db, job, self._limit, now))
 
     # --- what others left -----------------------------------------------------------------------
 
@@ -310,7 +316,7 @@ class PostgresQueue:
                 raise TakenOver(job.request_id)
             # From here on one after the other: else two would take the last slot.
             await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
-            free_at = await self._free_at(db, job, now, held_until)
+            free_at = await find_slot(db, job, self._limit, now, held_until)
             if free_at > now:
                 later = generation.postponed(fresh, free_at)
                 return (*await changed_to(db, fresh, later), None)
@@ -326,27 +332,6 @@ class PostgresQueue:
             begin, then=lambda made: self._records.tell((made[0], made[1]))
         )
         return slot
-
-    async def _free_at(
-        self, db: Connection, job: Generation, now: float, held_until: float
-    ) -> float:
-        """Return when a slot may be free: now, or later."""
-        hold = float(await get_note(db, HOLD.format(payer_of(job.account))) or 0)
-        if now < hold <= now + LONGEST_HOLD:  # beyond that: by a clock that was set back
-            return hold
-        await db.execute(b"DELETE FROM meigen.posts WHERE free_at <= %s", (now,))
-        # Held longer than any can be: by a clock that was set back since.
-        await db.execute(
-            b"UPDATE meigen.posts SET free_at = %s WHERE free_at > %s",
-            (now + SLOT_FREED_AFTER, held_until + SLOT_FREED_AFTER),
-        )
-        last = await rows.one(
-            db,
-            "SELECT free_at FROM meigen.posts WHERE account = %s ORDER BY free_at DESC"
-            " LIMIT 1 OFFSET %s",
-            (payer_of(job.account), self._limit - 1),
-        )
-        return now if last is None else min(float(last), now + SLOT_FREED_AFTER)
 
     def may_post(self, slot: Slot) -> bool:
         """Say whether this replica is still the owner, by the clock that goes on in its sleep."""
@@ -369,3 +354,15 @@ class PostgresQueue:
 
         job, _ = await self._database.write(end, patient=True, then=self._records.tell)
         return job
+
+
+async def durations(db: Connection, model_id: str) -> list[float]:
+    """Return how many seconds the last 20 of a model took, as far as is known."""
+    found = await rows.every(
+        db,
+        "SELECT finished_at - accepted_at AS seconds FROM meigen.generations"
+        " WHERE model_id = %s AND status = 'completed' AND finished_at IS NOT NULL"
+        " ORDER BY finished_at DESC LIMIT 20",
+        (model_id,),
+    )
+    return [row["seconds"] for row in found if row["seconds"] is not None and row["seconds"] > 0]

@@ -15,7 +15,7 @@ from meigen_mcp.ledger.sqlite import notes, rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
 from meigen_mcp.ledger.sqlite.database import Database
 from meigen_mcp.ledger.sqlite.offers import find_offer, use_offer
-from meigen_mcp.ledger.sqlite.queue import SqliteQueue
+from meigen_mcp.ledger.sqlite.queue import SqliteQueue, durations
 from meigen_mcp.ledger.sqlite.records import last_balance
 from meigen_mcp.ledger.sqlite.spending import spent
 from meigen_mcp.ledger.sqlite.team import allowances
@@ -59,7 +59,7 @@ class SqliteCalls:
         this_hour = spent(db, now - HOUR, person)
         recent = approved_at > now - HOUR
         return Opening(
-            usual_seconds=_usual_seconds(db, draft.model_id),
+            usual_seconds=usual(durations(db, draft.model_id)),
             balance=last_balance(db, self._accounts.listed_paid(db)),
             spent_today=spent(db, now - DAY),
             spent_this_hour=this_hour,
@@ -188,12 +188,3 @@ def _adopt(
         ).fetchone()
     )
     return (None if found is None else rows.read(found)), orphan is not None
-
-
-def _usual_seconds(db: sqlite3.Connection, model_id: str) -> float | None:
-    found = db.execute(
-        "SELECT finished_at - accepted_at FROM generations WHERE model_id = ?"
-        " AND status = 'completed' ORDER BY finished_at DESC LIMIT 20",
-        (model_id,),
-    ).fetchall()
-    return usual(row[0] for row in found)

@@ -1,7 +1,8 @@
 """What a process has to do, and when: its own generations, and those of dead processes."""
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
 import anyio
 
@@ -16,7 +17,7 @@ from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot, in_line
 from meigen_mcp.ledger.sqlite.records import SqliteRecords, changed_row
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.people import key_of, payer_of
+from meigen_mcp.people import payer_of, person_of, wire_key
 from meigen_mcp.system import Signal
 
 _UNSENT = (
@@ -87,8 +88,8 @@ class SqliteQueue:
             " AND next_look <= ? ORDER BY next_look, id LIMIT ?",
             (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
         ).fetchall()
-        jobs = map(rows.read, found)
-        return [job for job in jobs if key_of(job) not in but][: wanted.places]
+        free = (row for row in found if _key(row) not in but)
+        return [rows.read(row) for row in islice(free, wanted.places)]
 
     def _next_at(self, db: sqlite3.Connection, after: float = 0.0) -> float | None:
         (when,) = db.execute(
@@ -96,6 +97,25 @@ class SqliteQueue:
             (self._database.owner, after),
         ).fetchone()
         return None if when is None else float(when)
+
+    async def postpone(self, looks: Sequence[tuple[Generation, float]]) -> None:
+        """Have records acted on at other times, in one step, if they are as they were read."""
+
+        def put(db: sqlite3.Connection) -> None:
+            db.executemany(
+                "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?"
+                " AND owner = ? AND version = ? AND next_look = ?",
+                [
+                    (at, job.account, job.request_id, job.owner, job.version, job.next_look)
+                    for job, at in looks
+                ],
+            )
+
+        await self._worker.write(put, durable=False)
+
+    async def durations(self, model_id: str) -> list[float]:
+        """Return how many seconds the last 20 of a model took."""
+        return await self._worker.read(lambda db: durations(db, model_id))
 
     # --- places -------------------------------------------------------------------------------
 
@@ -287,3 +307,18 @@ class SqliteQueue:
 
         job, _ = await self._worker.write(end, patient=True, then=self._records.tell)
         return job
+
+
+def durations(db: sqlite3.Connection, model_id: str) -> list[float]:
+    """Return how many seconds the last 20 of a model took, as far as is known."""
+    found = db.execute(
+        "SELECT finished_at - accepted_at FROM generations WHERE model_id = ?"
+        " AND status = 'completed' ORDER BY finished_at DESC LIMIT 20",
+        (model_id,),
+    )
+    return [seconds for (seconds,) in found if seconds is not None and seconds > 0]
+
+
+def _key(row: sqlite3.Row) -> str:
+    """Return the key of a record that is not read yet: that takes longer than to find it."""
+    return wire_key(person_of(row["account"]), row["request_id"])

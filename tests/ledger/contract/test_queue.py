@@ -306,3 +306,42 @@ async def test_there_is_work_when_a_call_came(ledger: Ledger) -> None:
     before = ledger.queue.work.count
     await added(ledger)
     assert ledger.queue.work.count > before
+
+
+# --- looks that taught nothing ------------------------------------------------------------------
+
+
+async def test_several_are_acted_on_later_in_one_step(ledger: Ledger) -> None:
+    """Nobody is told, since nothing else is new."""
+    jobs = [
+        await added(ledger, intent(prompt, status="processing", next_look=NOW)) for prompt in "ab"
+    ]
+    version = await ledger.changes.version()
+    await ledger.queue.postpone([(job, NOW + 3) for job in jobs])
+    assert (await _due(ledger), await _due(ledger, NOW + 3)) == ([], [("look", "a"), ("look", "b")])
+    assert await ledger.changes.version() == version
+
+
+async def test_what_changed_since_it_was_read_is_not_put_off(ledger: Ledger) -> None:
+    """Whoever began to wait for it, or learnt something, is not undone."""
+    read = {
+        prompt: await added(ledger, intent(prompt, status="processing", next_look=NOW))
+        for prompt in ("waited for", "learnt of", "as it was")
+    }
+    await ledger.changes.watch([read["waited for"].request_id], NOW + 1, NOW + 60)
+    await changed(ledger, read["learnt of"], failures=1)
+    await ledger.queue.postpone([(job, NOW + 9) for job in read.values()])
+    assert sorted(await _due(ledger, NOW + 8)) == [("look", "learnt of"), ("look", "waited for")]
+
+
+async def test_a_model_s_durations_are_those_of_its_last_twenty(ledger: Ledger) -> None:
+    """From acceptance to completion; a failure is none, nor is another model's."""
+    for seconds in range(1, 23):
+        done = intent(
+            status="completed", next_look=None, finished_at=NOW + seconds, accepted_at=NOW
+        )
+        await added(ledger, done)
+    await added(ledger, intent(status="failed", accepted_at=NOW, finished_at=NOW + 99))
+    model_id = intent().model_id
+    assert await ledger.queue.durations(model_id) == [float(s) for s in range(22, 2, -1)]
+    assert await ledger.queue.durations("another") == []

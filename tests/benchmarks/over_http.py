@@ -1,0 +1,162 @@
+"""The HTTP transport beside a bare server of the SDK: latency, clients, listeners, sessions."""
+
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+from .detection import log
+from .http_client import Caller, Serving, serving
+from .processes import LONGEST, MODEL, environment, instant, serve, temporary
+from .report import Part, Row, Sample, load, number
+from .size import Size
+
+OURS = (*serve(sys.executable), "--http", "--port")
+BARE = (sys.executable, str(Path(__file__).parent / "bare_http.py"))
+MOST_LATENCY, LEAST_CALLS, MOST_HEARD, MOST_SESSION = 2.0, 0.5, 1.0, 2.0
+JOB = 3.0
+"""Seconds that a job takes which many listen to."""
+_WARM_UP = 10
+
+
+@asynccontextmanager
+async def _both(origin: str, folder: Path) -> AsyncIterator[dict[str, Serving]]:
+    environ = environment(folder, origin)
+    async with serving(OURS, environ) as ours, serving(BARE, environ) as bare:
+        yield {"ours": ours, "bare": bare}
+
+
+async def _ask(caller: Caller, name: str) -> None:
+    await caller.call("list_models" if name == "ours" else "nothing")
+
+
+async def _latency(servers: dict[str, Serving], size: Size) -> dict[str, Sample]:
+    took: dict[str, list[float]] = {name: [] for name in servers}
+    async with AsyncExitStack() as stack:
+        callers = {
+            name: await stack.enter_async_context(server.caller("2026"))
+            for name, server in servers.items()
+        }
+        for turn in range(_WARM_UP + size.asked):
+            for name, caller in callers.items():
+                began = time.perf_counter()
+                await _ask(caller, name)
+                if turn >= _WARM_UP:
+                    took[name].append((time.perf_counter() - began) * 1000)
+    return {name: Sample(values, "ms") for name, values in took.items()}
+
+
+async def _calls(server: Serving, name: str, size: Size) -> tuple[float, float]:
+    """Return the calls a second of many clients, and the processor time of each in ms."""
+
+    async def client() -> None:
+        async with server.caller("2026") as caller:
+            for _ in range(size.asked):
+                await _ask(caller, name)
+
+    used, began = server.processor(), time.perf_counter()
+    async with anyio.create_task_group() as group:
+        for _ in range(size.callers):
+            group.start_soon(client)
+    count = size.callers * size.asked
+    spent = 1000 * (server.processor() - used) / count
+    return count / (time.perf_counter() - began), spent
+
+
+async def _listened(server: Serving, origin: str, size: Size) -> Sample:
+    """Have each of many jobs listened to by some; return when the last heard of each end."""
+    late: list[float] = []
+    async with AsyncExitStack() as stack, server.caller("2026") as buyer:
+        heard: list[tuple[str, float]] = []
+
+        async def listen(caller: Caller, uri: str) -> None:
+            await caller.heard(uri.encode())  # the acknowledgement names it too
+            await caller.heard(uri.encode())
+            heard.append((uri, time.time()))
+
+        uris = []
+        for place in range(size.heard):
+            prompt = f"heard {place}, as expected, {JOB} s"
+            answer = await buyer.call("generate_image", prompt=prompt, modelId=MODEL, wait=0)
+            uris.append(answer["resourceUri"])
+        with anyio.fail_after(LONGEST):
+            async with anyio.create_task_group() as group:
+                for place in range(size.listeners):
+                    caller = await stack.enter_async_context(server.caller("2026"))
+                    uri = uris[place % len(uris)]
+                    await caller.listen(uri)
+                    group.start_soon(listen, caller, uri)
+        told = {uri: job["told_at"] for uri, job in (await log(origin)).items()}
+        late += [when - told[uri] for uri, when in heard if told[uri]]
+    return Sample(late, "s")
+
+
+async def _sessions(server: Serving, size: Size) -> float:
+    """Return the memory of a session, in kB."""
+    async with AsyncExitStack() as stack:
+        before = server.memory()
+        for _ in range(size.sessions):
+            await stack.enter_async_context(server.caller("2025"))
+        return (server.memory() - before) * 1000 / size.sessions
+
+
+async def run(size: Size) -> Part:
+    """Measure both servers in turn."""
+    with temporary() as folder:
+        async with instant() as origin, _both(origin, folder) as servers:
+            latency = await _latency(servers, size)
+            calls = {name: await _calls(on, name, size) for name, on in servers.items()}
+            weight = {name: await _sessions(on, size) for name, on in servers.items()}
+        async with (
+            instant() as origin,
+            serving(OURS, environment(folder / "heard", origin)) as server,
+        ):
+            heard = await _listened(server, origin, size)
+    slower = latency["ours"].median / latency["bare"].median
+    (ours, cost), (bare, bare_cost) = calls["ours"], calls["bare"]
+    heavier = weight["ours"] / weight["bare"] if weight["bare"] else 1.0
+
+    def row(what: str, target: str, measured: str, ratio: str, *, met: bool, idle: bool) -> Row:
+        judged = met if size.judged else None
+        return Row(f"http: {what}", target, f"{measured}; {load()}", ratio, judged, absolute=idle)
+
+    return Part(
+        [
+            row(
+                "`list_models` on a connection that is kept",
+                f"{MOST_LATENCY:g} x bare",
+                f"{latency['ours']}; bare {latency['bare']}",
+                f"{slower:.2f} x",
+                met=slower <= MOST_LATENCY,
+                idle=False,
+            ),
+            row(
+                f"{size.callers} clients at once, calls a second",
+                f"{LEAST_CALLS:g} x bare",
+                f"{number(ours)}, {number(cost)} ms of processor each;"
+                f" bare {number(bare)}, {number(bare_cost)} ms",
+                f"{ours / bare:.2f} x",
+                met=ours >= LEAST_CALLS * bare,
+                idle=False,
+            ),
+            row(
+                f"{size.listeners} listeners to {size.heard} jobs, told to heard",
+                f"{MOST_HEARD:g} s at most",
+                str(heard),
+                "",
+                met=heard.p99 <= MOST_HEARD,
+                idle=True,
+            ),
+            row(
+                f"memory of a session of 2025, with {size.sessions} open",
+                f"{MOST_SESSION:g} x bare",
+                f"{number(weight['ours'])} kB; bare {number(weight['bare'])} kB",
+                f"{heavier:.2f} x",
+                met=heavier <= MOST_SESSION,
+                idle=False,
+            ),
+        ]
+    )
