@@ -24,7 +24,7 @@ from meigen_mcp import app, telemetry
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.running import run_sandbox
 from meigen_mcp.settings import Settings
-from meigen_mcp.system import listen_on
+from meigen_mcp.system import Signal, listen_on
 
 SECRET = "a surprise for Ada's birthday"
 
@@ -115,12 +115,18 @@ class Collector:
 
     def __init__(self) -> None:
         self.sent: dict[str, bytes] = {}
+        self.more = Signal()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Keep what is sent, by path."""
         request = Request(scope, receive)
         self.sent[request.url.path] = self.sent.get(request.url.path, b"") + await request.body()
+        self.more.set()
         await Response()(scope, receive, send)
+
+    def has(self, path: str, *words: bytes) -> bool:
+        """Say whether all of these were sent to a path."""
+        return all(word in self.sent.get(path, b"") for word in words)
 
 
 @asynccontextmanager
@@ -137,22 +143,31 @@ async def collecting() -> AsyncIterator[tuple[Collector, str]]:
 
 
 async def test_a_server_sends_spans_and_metrics_and_no_prompt(tmp_path: Path) -> None:
-    """Those of requests, which the SDK opens, and those of the work; at its end what is left."""
+    """Those of requests, which the SDK opens, and those of the work."""
     async with collecting() as (collector, origin), run_sandbox(speed=0.01) as sandbox:
         variables = {
             "MEIGEN_TELEMETRY": "otlp",
             "OTEL_EXPORTER_OTLP_ENDPOINT": origin,
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
             "OTEL_SERVICE_NAME": "pictures",
+            "OTEL_BSP_SCHEDULE_DELAY": "50",
+            "OTEL_METRIC_EXPORT_INTERVAL": "100",
         }
+        traces = (b"tools/call generate_image", b"poller submit", b"meigen.answer", b"pictures")
+        measured = (b"meigen.calls", b"meigen.generations.ended", b"pictures")
         async with process(tmp_path, sandbox, **variables) as served:
             async with connected(served.url, "auto", served.token) as client:
+                # It begins to measure beside its start, and keeps no call waiting for that.
+                with anyio.fail_after(60):
+                    while not collector.has("/v1/traces", b"tools/call list_models"):
+                        await client.call_tool("list_models", {})
                 await client.call_tool("generate_image", {"prompt": SECRET})
+                with anyio.fail_after(60):
+                    while not (
+                        collector.has("/v1/traces", *traces)
+                        and collector.has("/v1/metrics", *measured)
+                    ):
+                        await collector.more.after(collector.more.count)
             served.process.terminate()
             assert await served.ended() == (0, [])
-    traces, measured = collector.sent["/v1/traces"], collector.sent["/v1/metrics"]
-    for name in (b"tools/call generate_image", b"poller submit", b"meigen.answer", b"pictures"):
-        assert name in traces
-    for name in (b"meigen.calls", b"meigen.generations.ended", b"pictures"):
-        assert name in measured
-    assert SECRET.encode() not in traces + measured
+    assert SECRET.encode() not in b"".join(collector.sent.values())

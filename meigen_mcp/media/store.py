@@ -110,7 +110,7 @@ class Media:
         if self.folder is None:
             return None
         try:
-            with whole_files.new(self.folder):
+            with whole_files.new(self.folder, private=self.archive is not None):
                 pass
         except OSError:
             return Problem(

@@ -282,7 +282,10 @@ class Front:
             client = (scope["client"] or ("?",))[0]
             path = quote(scope["path"])[:100]  # without the query, where some put a token
             more = (f" by {came.person}" if came.person else "") + (refusal or came.words)
-            log.info("%s %s %s %s %.3f s%s", client, scope["method"], path, status, took, more)
+            # A balancer asks twice a second: its answer is worth a line when it is a no.
+            level = logging.DEBUG if path == READINESS and status == 200 else logging.INFO
+            words = (client, scope["method"], path, status, took, more)
+            log.log(level, "%s %s %s %s %.3f s%s", *words)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> str:
         """Answer a request, and return what the log says of a host that is not let in."""

@@ -28,7 +28,7 @@ PRICE = 2
 PICTURE = {"modelId": "z-image-turbo"}
 AT_ONCE = 24
 """Requests under way; more only wait for each other."""
-HEARD_FOR = 0.5
+HEARD_FOR = 0.3
 """Seconds for which a listener to another's is left open after that one changed."""
 
 
@@ -48,7 +48,7 @@ class Size:
     racing: int
 
 
-SHORT = Size(people=4, attempts=56, streams=2, racing=24)
+SHORT = Size(people=4, attempts=42, streams=2, racing=16)
 WHOLE = Size(people=50, attempts=20_000, streams=400, racing=1000)
 
 
@@ -190,7 +190,7 @@ class Crowd:
     async def _each_finds_their_own(self) -> None:
         """By the very ways that others try: else a leak would not be seen either."""
         for way in WAYS:
-            for person in self.people[:: max(1, len(self.people) // 10)]:
+            for person in self.people[:: max(2, len(self.people) // 10)]:
                 _, said = await WAYS[way](self, person, person)
                 if person.secret not in said and way in TELLS_ITS_OWNER:
                     self.found.wrong.append(f"{way} tells its owner nothing: {said[:300]}")

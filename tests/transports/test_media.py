@@ -20,6 +20,7 @@ from meigen_mcp.poller import retention
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.server import viewer
 from meigen_mcp.settings import Settings
+from meigen_mcp.system import WINDOWS
 from meigen_mcp.transports import http
 
 FOX = {"prompt": "a fox", "modelId": "z-image-turbo"}
@@ -90,6 +91,8 @@ async def test_a_result_is_opened_without_a_token_whole_and_in_parts(
         assert whole.headers["cache-control"] == "private, max-age=604800, immutable"
         assert whole.headers["content-security-policy"] == "default-src 'none'; sandbox"
         assert (await on.client.post(on.url)).status_code == 405
+    if not WINDOWS:
+        assert (tmp_path / "kept").stat().st_mode & 0o077 == 0
     lines = [line for line in caplog.messages if " GET /media/" in line]
     assert len(lines) == 4
     assert all(f" s by {on.person[:12]}" in line for line in lines)
