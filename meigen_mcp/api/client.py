@@ -271,6 +271,14 @@ class Api:
         payload = replies.parsed(raw, self._token)
         if payload is not None and response.is_success and payload.get("success") is not False:
             return payload
+        lookup = "/requests/" in path
+        if (
+            payload is None
+            and response.is_success
+            and lookup
+            and (packed or not replies.is_page(raw))
+        ):
+            raise errors.ServerError("MeiGen's answer to the look-up broke off.")
         if payload is None and response.is_success and packed:
             raise errors.UnreadableReply(
                 f"MeiGen's reply is packed as {packed}, which was not asked for."
@@ -279,7 +287,7 @@ class Api:
             response.status_code,
             payload,
             response.headers.get("retry-after"),
-            lookup="/requests/" in path,
+            lookup=lookup,
         )
 
     async def _exchange(

@@ -87,6 +87,11 @@ def _cleaned(value: Any, secret: str) -> Any:
     return value
 
 
+def is_page(raw: bytes) -> bool:
+    """Return whether bytes are something else than JSON, and not JSON that broke off."""
+    return raw.strip()[:1] not in (b"", b"{")
+
+
 def stands_there(status: int) -> bool:
     """Return whether what comes with a status stands where the API's own answer should."""
     return status == 404 or 200 <= status < 300

@@ -32,6 +32,11 @@ NO_ANSWER: dict[str, Fault] = {
     "401": answers(401, body={"success": False, "error": "Bad token"}),
     "403": answers(403, body={"success": False, "error": "No"}),
     "429": answers(429, body={"error": "Slow down"}),
+    "nothing at all": answers(200, b""),
+    "JSON that breaks off": answers(200, b'{"success":true,"generationId":"8f1'),
+    "packed, which nobody asked for": answers(
+        200, b"\x8b\x02\x80\0\1\2\3", headers={"content-encoding": "br"}
+    ),
     "a redirect": answers(302, HTML, headers={"location": "https://portal.example/"}),
 }
 each_no_answer = pytest.mark.parametrize("fault", NO_ANSWER.values(), ids=NO_ANSWER)
