@@ -8,8 +8,8 @@
 #
 # Seen with smolagents 1.26.0, mcpadapt as it comes with it, and mcp 1.30.0 on 2026-11-27.
 #
-# Why it matters here: an argument that must be left out with some models (the length of a reference clip) cannot be, so
-# those calls are refused there; texts, lists and objects can be passed empty, which counts as left out.
+# Why it matters here: what must be left out with some models (the length of a reference clip, a draft) comes as 0 or false
+# from there; unless these count as left out, every such call is refused. Texts, lists and objects come empty.
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -54,7 +54,12 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "langchain-js": Recipe(
         "langchain_js.mjs",
-        ("@langchain/mcp-adapters", "langchain", "@langchain/openai", "@langchain/anthropic"),
+        (
+            "@langchain/mcp-adapters@latest",
+            "langchain",
+            "@langchain/openai",
+            "@langchain/anthropic",
+        ),
         (CHAT, RESPONSES, ANTHROPIC),
     ),
     "openai-agents": Recipe(
