@@ -7,7 +7,7 @@ from dataclasses import replace
 from meigen_mcp.ledger.queue import Queue
 from meigen_mcp.poller.schedule import Schedule, usual
 
-KNOWN_FOR = 30.0
+KNOWN_FOR = 5.0
 """Seconds for which what was learnt of a model is not learnt anew."""
 
 

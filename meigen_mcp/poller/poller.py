@@ -157,7 +157,7 @@ class Poller:
         if self._sameness.due:
             group.start_soon(self._sameness.run)
         wanted = self._room.wanted(most)
-        acted_on = (*self._room.taken, *self._unwritten.keys, *self._postponed)
+        acted_on = {*self._room.taken, *self._unwritten.keys, *self._postponed}
         due = await self._queue.due(now, wanted, acted_on)
         if self._ending:
             return TICK

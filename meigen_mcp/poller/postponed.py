@@ -10,7 +10,7 @@ from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.queue import Queue
 from meigen_mcp.people import key_of
 
-TOGETHER = 0.25
+TOGETHER = 0.75
 """Seconds for which they wait for one another, and so the soonest that a next look may be due."""
 
 

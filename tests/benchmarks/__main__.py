@@ -91,6 +91,7 @@ async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -
 @click.option("--short", is_flag=True, help="As continuous integration runs it: no time is judged.")
 @click.option("--against", default="", help="The Python of an older build, measured in turn.")
 @click.option("--peer", "typescript", default="", help="The program of the TypeScript server.")
+@click.option("--rounds", type=click.IntRange(1), help="How often each build is measured.")
 @click.option(
     "--keep",
     type=click.Path(path_type=Path),
@@ -103,6 +104,7 @@ def main(
     short: bool,
     against: str,
     typescript: str,
+    rounds: int | None,
     keep: Path | None,
     write: bool,
 ) -> None:
@@ -110,6 +112,7 @@ def main(
     if write and (names or short):
         raise click.UsageError("--write goes with all of it")
     size = replace(SHORT if short else Size(), today=against, peer=typescript)
+    size = replace(size, rounds=rounds or size.rounds)
     before = load()
     part = anyio.run(measured, names or tuple(ALL), size, keep)
     said = f"Measured on {machine()}; {before} before it, {load()} after."

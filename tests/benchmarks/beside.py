@@ -34,7 +34,7 @@ def row(
     what: str,
     found: dict[str, Figures],
     name: str,
-    most: float,
+    most: float | None,
     size: Size,
     *,
     unit: str = "s",
@@ -47,7 +47,7 @@ def row(
         what: is measured.
         found: what `in_turn` returned.
         name: of the figure.
-        most: the ratio that it may have.
+        most: the ratio that it may have; None: it is told, and not judged.
         size: which builds there are.
         unit: of the figure.
         also: what else is to be told.
@@ -61,6 +61,6 @@ def row(
         measured += f"; today {number(theirs)} {unit}"
         value = ours / theirs if theirs else 1.0
         ratio = f"{value:.2f} x"
-        met = value <= most if size.judged else None
+        met = value <= most if size.judged and most is not None else None
     told = "; ".join(part for part in (measured, also, load()) if part)
-    return Row(what, f"{most:g} x today", told, ratio, met, absolute=idle)
+    return Row(what, "" if most is None else f"{most:g} x today", told, ratio, met, absolute=idle)

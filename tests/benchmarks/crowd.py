@@ -74,7 +74,7 @@ async def run(size: Size) -> Part:
             told += f", today {found[size.today]['not done']:.0f}"
         what = f"crowd: {size.crowd} calls over HTTP of a job of {size.crowd_seconds:g} s, {era}"
         rows.append(row(f"{what}, last answer", found, "last", MOST, size, also=told, idle=True))
-        rows.append(row(f"{what}, processor", found, "cpu", 1.0, size))
+        rows.append(row(f"{what}, processor", found, "cpu", None, size))
         early = ours["early"]
         rows.append(
             Row(

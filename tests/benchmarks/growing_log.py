@@ -13,7 +13,7 @@ from .report import Part
 from .size import Size
 
 MOST = 0.35
-JOBS_PER_ENDING = 4
+JOBS_PER_ENDING = 2
 """Jobs in flight for each that ends while it is measured."""
 
 

@@ -45,7 +45,7 @@ class Size:
     crowd_seconds: float = 8.0
     learnt: int = 60
     middle: float = 18.0
-    logged: int = 100
+    logged: int = 40
     callers: int = 10
     asked: int = 60
     listeners: int = 200

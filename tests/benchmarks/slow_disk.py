@@ -72,14 +72,14 @@ async def run(size: Size) -> Part:
         what = f"slow disk: {jobs} jobs of {seconds:g} s, each sync {size.sync_ms:g} ms more"
         rows.append(row(f"{what}, time above the job", found, "above", above, size))
         rows.append(row(f"{what}, longest `ping`", found, "ping", ping, size, unit="ms"))
-        rows.append(row(f"{what}, processor a job", found, "cpu", 1.0, size, unit="ms"))
+        rows.append(row(f"{what}, processor a job", found, "cpu", None, size, unit="ms"))
         if jobs == size.together[0]:
             rows.append(_syncs(what, found, size))
     return Part(rows)
 
 
 def _syncs(what: str, found: dict[str, Figures], size: Size) -> Row:
-    told = row(f"{what}, syncs a job", found, "syncs", 1.0, size, unit="syncs")
+    told = row(f"{what}, syncs a job", found, "syncs", None, size, unit="syncs")
     ours = next(iter(found.values()))["syncs"]
     met = ours <= MOST_SYNCS if size.judged else None
     return Row(told.what, f"{MOST_SYNCS:g}", told.measured, told.ratio, met)

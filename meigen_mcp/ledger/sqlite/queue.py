@@ -84,12 +84,15 @@ class SqliteQueue:
     ) -> list[Generation]:
         marks = ", ".join("?" * len(wanted.statuses))
         found = db.execute(
-            f"SELECT * FROM generations INDEXED BY by_turn WHERE owner = ? AND status IN ({marks})"  # noqa: S608  # only marks
+            "SELECT account, request_id FROM generations INDEXED BY by_turn"  # noqa: S608  # only marks
+            f" WHERE owner = ? AND status IN ({marks})"
             " AND next_look <= ? ORDER BY next_look, id LIMIT ?",
             (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
-        ).fetchall()
-        free = (row for row in found if _key(row) not in but)
-        return [rows.read(row) for row in islice(free, wanted.places)]
+        )
+        # A whole record is read of those only that are begun: many are noted a little later.
+        free = (name for name in found if wire_key(person_of(name[0]), name[1]) not in but)
+        jobs = (rows.find(db, *name) for name in islice(free, wanted.places))
+        return [job for job in jobs if job is not None]
 
     def _next_at(self, db: sqlite3.Connection, after: float = 0.0) -> float | None:
         (when,) = db.execute(
@@ -317,8 +320,3 @@ def durations(db: sqlite3.Connection, model_id: str) -> list[float]:
         (model_id,),
     )
     return [seconds for (seconds,) in found if seconds is not None and seconds > 0]
-
-
-def _key(row: sqlite3.Row) -> str:
-    """Return the key of a record that is not read yet: that takes longer than to find it."""
-    return wire_key(person_of(row["account"]), row["request_id"])
