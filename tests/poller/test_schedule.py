@@ -1,6 +1,7 @@
 """When one is looked at next, by what is expected and by its model's own past."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from support.calls import NOW, intent
@@ -47,7 +48,7 @@ def test_the_looks_are_there_where_it_is_usually_done() -> None:
     looks = look_times(Schedule(INTERVAL, learnt), watched(), 90)
     assert (looks[0], len([at for at in looks if at <= 30])) == (17.37, 9)
     late = [at for at in looks if at > learnt.last]
-    assert {round(b - a, 2) for a, b in zip(late, late[1:], strict=False)} == {INTERVAL}
+    assert {round(b - a, 2) for a, b in pairwise(late)} == {INTERVAL}
 
 
 def test_a_long_one_is_looked_at_now_and_then_before() -> None:
