@@ -13,7 +13,7 @@ from statistics import median
 import anyio
 
 from .detection import log
-from .peer import LONGEST, picture
+from .peer import picture
 from .processes import MODEL, connected, environment, instant, serve, temporary
 from .report import Part, Row, load, number
 from .size import Size
@@ -47,10 +47,7 @@ async def _seen(command: tuple[str, ...], size: Size, count: int) -> tuple[float
                 seconds = size.middle * math.exp(chance.gauss(0, SPREAD))
                 prompt = f"{name}, untold, {seconds:.3f} s"
                 given = {} if peer else {"wait": 40}
-                with anyio.fail_after(LONGEST):
-                    answer = await server.call(
-                        "generate_image", prompt=prompt, modelId=MODEL, **given
-                    )
+                answer = await server.call("generate_image", prompt=prompt, modelId=MODEL, **given)
                 if peer or answer["status"] == "completed":  # hardly one takes longer than 40 s
                     answered[prompt] = time.time()
 

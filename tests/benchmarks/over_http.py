@@ -17,8 +17,6 @@ from .size import Size
 OURS = (*serve(sys.executable), "--http", "--port")
 BARE = (sys.executable, str(Path(__file__).parent / "bare_http.py"))
 MOST_LATENCY, LEAST_CALLS, MOST_HEARD, MOST_SESSION = 2.0, 0.5, 1.0, 2.0
-JOB = 3.0
-"""Seconds that a job takes which many listen to."""
 _WARM_UP = 10
 
 
@@ -79,7 +77,7 @@ async def _listened(server: Serving, origin: str, size: Size) -> Sample:
 
         uris = []
         for place in range(size.heard):
-            prompt = f"heard {place}, as expected, {JOB} s"
+            prompt = f"heard {place}, as expected, {size.listened} s"
             answer = await buyer.call("generate_image", prompt=prompt, modelId=MODEL, wait=0)
             uris.append(answer["resourceUri"])
         with anyio.fail_after(LONGEST):

@@ -102,9 +102,11 @@ class Server:
 
     Attributes:
         updated: when each resource was said to be updated.
+        patience: seconds after which an answer counts as lost.
     """
 
     process: Process
+    patience: float = LONGEST
     updated: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,7 +146,7 @@ class Server:
         number = self._last
         event = self._asked[number] = anyio.Event()
         await self._send({"id": number, "method": method, "params": params})
-        with anyio.fail_after(LONGEST):
+        with anyio.fail_after(self.patience):
             await event.wait()
         if number not in self._answers:
             raise Unanswered

@@ -49,6 +49,7 @@ class Size:
     callers: int = 10
     asked: int = 60
     listeners: int = 200
+    listened: float = 20.0
     heard: int = 100
     sessions: int = 200
 
@@ -89,6 +90,7 @@ SHORT = Size(
     callers=2,
     asked=2,
     listeners=2,
+    listened=3.0,
     heard=1,
     sessions=2,
 )
