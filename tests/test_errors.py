@@ -13,6 +13,7 @@ from meigen_mcp.errors import (
     InvalidArguments,
     LedgerUnavailable,
     MeigenError,
+    NotFound,
     Problem,
     Refusal,
     Unforeseen,
@@ -74,8 +75,8 @@ def test_codes_are_unique() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in ENDS if issubclass(kind, Refusal)])
 def test_a_refusal_of_our_own_never_costs_anything(kind: type[Refusal]) -> None:
-    """Nothing was sent."""
-    assert kind.charged == "no"
+    """Nothing was sent; but what an id stood for that no ledger knows is not known."""
+    assert kind.charged == ("unknown" if kind is NotFound else "no")
 
 
 OF_ITS_OWN_WORDS = (InvalidArguments, LedgerUnavailable, Unforeseen)

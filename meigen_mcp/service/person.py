@@ -35,7 +35,7 @@ class Person(Protocol):
         pending: the request id of a question that this call answers, if it does.
         patience: the seconds within which their client must be answered.
         polls: whether their client itself asks for what still runs, until it is done.
-        hears: whether their client wants to be told how it goes.
+        hears: whether their client asked to be told how it goes, as far as is known.
     """
 
     pending: str | None

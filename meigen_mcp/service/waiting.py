@@ -65,16 +65,13 @@ class Waiting:
 
     async def _wait_telling(self, done: Callable[[Generation], bool], until: float) -> None:
         """Wait until a record is done, telling the person how it goes meanwhile."""
-        if not self.person.hears:
-            await self.wait_until(done, until)
-            return
         while True:
             now = self.clocks.monotonic()
             await self.wait_until(done, min(until, now + _REPORT_EVERY))
             if done(self.job) or self.clocks.monotonic() >= until or self.closing():
                 return
             place = None
-            if self.job.status == "queued":
+            if self.job.status == "queued" and self.person.hears:
                 place, _ = await self.place()
             elapsed = max(0.0, self.clocks.wall() - self.job.created_at)
             try:

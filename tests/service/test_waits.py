@@ -54,12 +54,13 @@ async def test_acceptance_too_is_awaited_only_as_long_as_the_client_survives(
         assert on.clock.now - began == pytest.approx(2, abs=1.1)
 
 
-@pytest.mark.parametrize("hears", [True, False])
-async def test_a_client_that_asked_for_no_progress_is_told_none(
-    tmp_path: Path, *, hears: bool
+@pytest.mark.parametrize(("hears", "place"), [(True, 0), (False, None)])
+async def test_the_place_in_the_queue_is_counted_for_who_asked_for_progress(
+    tmp_path: Path, *, hears: bool, place: int | None
 ) -> None:
-    """Nor is its place in the queue counted, which many at once would make dear."""
-    async with workbench(tmp_path) as on:
+    """With many at once it would be dear."""
+    async with workbench(tmp_path, MEIGEN_RATE_LIMIT="1") as on:
+        await on.generate(wait=0)
         person = Someone(hears=hears)
-        await on.generate("generate_video", person, **STALL, wait=10)
-        assert bool(person.told) is hears
+        await on.generate(person=person, prompt="another", wait=10)
+        assert set(person.told) == {("queued", place)}

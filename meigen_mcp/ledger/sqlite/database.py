@@ -190,12 +190,12 @@ class Database:
 
     def close(self) -> None:
         """Close the file and give the owner's lock back."""
-        reader, writer, locks = self.reader, self._writer, self._locks
+        reader, writer, seal, locks = self.reader, self._writer, self._seal, self._locks
         self.reader = self._writer = self._place = self._seal = None
         self._locks, self.path = [], self.home
-        for connection in (reader, writer):  # the last one tidies up: never the reader
-            if connection is not None:
-                connection.close()
+        for opened in (reader, writer, seal):  # the last connection tidies up: never the reader
+            if opened is not None:
+                opened.close()
         for lock in locks:
             lock.release()
 

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from meigen_mcp.system import alone, private_file, private_folder, secret, sync_
 
 log = logging.getLogger(__name__)
 
+SURE_AFTER = 0.1
+"""Seconds after which what is not as it should be is looked at once more."""
 RESCUED = "rescued-{}.sqlite3"
 _CARRIED = (
     "SELECT * FROM generations WHERE next_look IS NOT NULL OR status NOT IN ('completed', 'failed')"
@@ -57,6 +60,7 @@ class LastingDatabase(Database):
     _seen: sign.Stamp | None = None
     _is_safe = False
     _left: tuple[sqlite3.Connection, ...] = ()
+    _left_seals: tuple[sign.Seal, ...] = ()
 
     def open(self) -> sqlite3.Connection:
         """Return the connection that writes; opening it takes in what others rescued."""
@@ -74,7 +78,9 @@ class LastingDatabase(Database):
         super().close()
         for connection in self._left:  # their file is another one: nothing is copied back into it
             connection.close()
-        self._left = ()
+        for seal in self._left_seals:
+            seal.close()
+        self._left, self._left_seals = (), ()
         if opened != self.home and self._is_safe:
             _remove(opened)
 
@@ -86,6 +92,9 @@ class LastingDatabase(Database):
         Args:
             last: there is no next time.
         """
+        if self.in_place:
+            return
+        time.sleep(SURE_AFTER)  # in the ledger's thread, and hardly ever
         if self.in_place:
             return
         try:
@@ -118,14 +127,16 @@ class LastingDatabase(Database):
         db, place = self.open(), self._place
         sound = self._seal is None or self._seal.holds()  # only its log is another one
         jobs = _read(db, _CARRIED, MONTH) if sound else _read(db, _KEPT)
-        version = sign.read(db).version
+        version = sign.read(db).version or 0
         target = _beside(self, RESCUED.format(self.owner))
         target.connect(self.key)
         _merge(jobs, self, target, version)
         self._unparted = None if place is None or self._is_moved() else place[0]
         self._left = tuple(one for one in (self.reader, db) if one is not None)
+        seals = self._seal, target._seal  # noqa: SLF001  # ours from now on
+        self._left_seals = tuple(seal for seal in seals if seal is not None)
         self.path, self._place, self._seal, self._durable = target.path, (), None, True
-        self.reader, self._writer = target.reader, target._writer  # noqa: SLF001  # ours from now on
+        self.reader, self._writer = target.reader, target._writer  # noqa: SLF001  # as above
 
     def _part(self, ours: tuple[int, int], *, last: bool) -> bool:
         """Give what lies there a file of its own, and leave our log behind with the old one.

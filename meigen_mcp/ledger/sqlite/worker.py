@@ -82,7 +82,8 @@ class Worker:
         except sqlite3.Error as error:
             if is_busy(error):  # a process has just died in the middle, or somebody locks all out
                 return await self.apart(query)
-            raise self._database.explain(error) from None
+            why = error  # the thread looks at the file: it may wait
+            raise await self.apart(lambda _: self._database.explain(why)) from None
 
     async def write(
         self,
@@ -198,7 +199,7 @@ class Worker:
             with self._ready:  # more may have come while the file was busy
                 tasks = self._take(len(self._together(durable=durable)))
             self._transact(db, tasks)
-        self._on_loop(self._tell, tasks)
+        self._report(tasks)
         with contextlib.suppress(sqlite3.Error, OSError):  # it is tried again as the log grows
             self._database.copy_back()
 
@@ -253,6 +254,12 @@ class Worker:
     def _give_up(self, tasks: list[_Task], error: BaseException) -> None:
         for task in tasks:
             task.error = error
+        self._report(tasks)
+
+    def _report(self, tasks: list[_Task]) -> None:
+        for task in tasks:
+            if isinstance(task.error, sqlite3.Error | OSError):
+                task.error = self._database.explain(task.error)
         self._on_loop(self._tell, tasks)
 
     def _on_loop(self, tell: Callable[..., None], *what: Any) -> None:
@@ -275,8 +282,6 @@ class Worker:
                 continue
             if task.error is None:
                 task.done.set_result(task.result)
-            elif isinstance(task.error, sqlite3.Error | OSError):
-                task.done.set_exception(self._database.explain(task.error))
             else:
                 task.done.set_exception(task.error)
 
