@@ -7,7 +7,7 @@ Only the waiting is the command's own, and it has no limit.
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
@@ -128,8 +128,6 @@ async def run(
     Returns:
         The exit status; of several the one that matters most.
     """
-    if order.yes_up_to is not None:  # whoever says how much is asked about all that is more
-        settings = replace(settings, confirm_above=Decimal(0))
     async with (
         open_account(settings, transport) as account,
         run_service(settings, account) as service,
@@ -192,10 +190,9 @@ class _Making:
                 self.ids[index] = await request_id_of(
                     self.settings, self.account.ledger, self.service, key
                 )
-        if self.order.several:
+        if self.order.several or self.order.yes_up_to is not None:
             return await self._agree()
-        beforehand = None if self.order.yes_up_to is None else self.order.covers
-        return [Buyer(beforehand, self._asking)]
+        return [Buyer(None, self._asking)]
 
     async def _agree(self) -> list[Buyer]:
         """Quote what is not made yet, and get one yes for all of it."""
@@ -206,12 +203,14 @@ class _Making:
         total = _total([draft.quote for draft in wanted])
         spent = (await self.service.listing(1)).spent_today
         hold_to_cap(total.credits, self.settings.max_per_day, spent)
-        if wanted and self.settings.confirm_above is not None and not self.order.covers(total):
-            medium = MEDIUM_OF[self.order.tool]
+        # Whoever says how much is asked about all that is more, whatever is asked about otherwise.
+        asks = self.settings.confirm_above is not None or self.order.yes_up_to is not None
+        if wanted and asks and not self.order.covers(total):
+            medium = MEDIUM_OF[self.order.tool] + "s" * (len(wanted) > 1)
             price = "at a price that is not known"
             if total.credits is not None:
                 price = f"for {total.credits:f} credits"
-            question = f"Make {len(wanted)} {medium}s {price}? ({total.basis})"
+            question = f"Make {len(wanted)} {medium} {price}? ({total.basis})"
             if self.ask is None:
                 self._show({"status": "needs_approval", "quote": views.quote_structure(total)})
                 return []
@@ -242,7 +241,8 @@ class _Making:
             draft = outcome.job
             if known is not None:
                 must_agree(draft, known)
-                self.made.add(index)
+                if not known.parked:
+                    self.made.add(index)
             elif outcome.objection is not None:
                 raise outcome.objection
         except MeigenError as error:
@@ -274,8 +274,7 @@ class _Making:
             async with room:
                 outcome = await self._call(index, buyer)
                 if outcome.status == "needs_approval":
-                    recent = outcome.recent if self.order.yes_up_to is None else None
-                    self._show(views.outcome(outcome, time.time()), recent)
+                    self._show(views.outcome(outcome, time.time()), outcome.recent)
                     return
                 job = await self._follow(outcome.job)
                 await self._until(job, lambda job: job.submitted)

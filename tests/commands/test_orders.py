@@ -268,6 +268,24 @@ async def test_a_yes_up_to_less_is_none_to_more(above: Decimal | None, script: S
     assert answer["next"].startswith("Run it again with --yes-up-to 5, ")
 
 
+async def test_a_yes_beforehand_is_none_to_what_others_spend(script: Script) -> None:
+    """Where nothing would have been asked it counts for its own call alone."""
+    for _ in range(2):
+        await script.run(order(), confirm_above=Decimal(20))
+        await script.run(order(yes_up_to=Decimal(5)), confirm_above=Decimal(20))
+    status, _ = await script.run(order(), confirm_above=Decimal(20))
+    assert (status, script.charged) == (Exit.NEEDS_YES, 4 * PRICE)
+
+
+async def test_a_yes_up_to_less_sends_nothing_that_waits(script: Script) -> None:
+    """What was agreed to once, and waits for credits, is asked about by its price again."""
+    waiting = order("sandbox:no-credits", key="k", yes_up_to=Decimal(5))
+    first, _ = await script.run(waiting)
+    posts = len(script.emulator.posts)
+    second, _ = await script.run(replace(waiting, yes_up_to=Decimal(4)))
+    assert (first, second, len(script.emulator.posts)) == (Exit.REFUSED, Exit.NEEDS_YES, posts)
+
+
 async def test_small_calls_that_have_added_up_need_a_yes_too(script: Script) -> None:
     """And it is said that they are why."""
     for _ in range(2):
