@@ -339,7 +339,7 @@ async def test_what_is_made_already_is_neither_quoted_nor_made_again(script: Scr
     ]
     assert [status for status, _ in ends] == [Exit.DONE] * 3
     assert [question[:24] for question in someone.asked] == [
-        "Make 2 images for 10 cre", "Make 1 images for 5 cred"
+        "Make 2 images for 10 cre", "Make 1 image for 5 credi"
     ]  # fmt: skip
     assert [script.charged, len(ends[2][1])] == [15, 3]
 
