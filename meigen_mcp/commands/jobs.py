@@ -22,9 +22,11 @@ from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
 from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.store import still_shown
+from meigen_mcp.people import person_of
 from meigen_mcp.service.results import Listing
 from meigen_mcp.settings import Settings
 from meigen_mcp.views import generations as views
+from meigen_mcp.wording import listed
 
 
 class NotPossible(Refusal):
@@ -75,14 +77,12 @@ async def run(
                 account.ledger.records, None, now - older_than * DAY, account.media.archive
             )
         if name is None:
-            return await listed(account, settings.base_url, limit, known, now) + hint
+            return await overview(account, settings.base_url, limit, known, now) + hint
         job = await find(account, name, hint)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
-            return await forget(
-                account.ledger.records, job.request_id, math.inf, account.media.archive
-            )
+            return await forget(account.ledger.records, job, math.inf, account.media.archive)
         if fetch_again:
             job = await fetch(account, job)
         elif outcome is not None:
@@ -103,7 +103,7 @@ def _other_folders(folders: Mapping[Path, str]) -> str:
     )
 
 
-async def listed(
+async def overview(
     account: Account, origin: str, limit: int, known: Sequence[Identity], now: float
 ) -> str:
     """Return the newest as text; those of several accounts apart."""
@@ -136,18 +136,25 @@ async def find(account: Account, name: str, hint: str = "") -> Generation:
 
     Raises:
         NotFound: the ledger has none with that id.
+        NotPossible: several people chose it.
     """
-    job = await account.ledger.records.get(name)
-    if job is None:
+    found = await account.ledger.records.named(name)
+    if not found:
         raise NotFound(f"The ledger has no generation {name}.{hint}")
-    return job
+    if len({person_of(job.account) for job in found}) > 1:
+        ids = listed([job.generation_id or "one without any" for job in found], "and")
+        raise NotPossible(
+            f"{name} is the requestId of several people's generations. Name the one that is meant"
+            f" by its generationId: {ids}."
+        )
+    return found[0]
 
 
 async def forget(
-    records: Records, request_id: str | None, ended_before: float, archive: Archive | None = None
+    records: Records, one: Generation | None, ended_before: float, archive: Archive | None = None
 ) -> str:
     """Take what was asked for out of records, with what an archive keeps, and say what stays."""
-    done = await records.forget(request_id, ended_before)
+    done = await records.forget(one, ended_before)
     kept = {path for path in (*done.previews, *done.files) if archive and archive.find(path)}
     for path in kept:
         if archive is not None:

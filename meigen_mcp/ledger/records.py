@@ -66,6 +66,10 @@ class Records(Protocol):
         """Return the record with this `generationId` or `requestId`."""
         ...
 
+    async def named(self, name: str) -> list[Generation]:
+        """Return all with this id that are shown, the own first: several may choose one."""
+        ...
+
     async def again(self, job: Generation) -> Generation | None:
         """Return a record that was read before as it is now."""
         ...
@@ -91,13 +95,13 @@ class Records(Protocol):
         """
         ...
 
-    async def forget(self, request_id: str | None, ended_before: float) -> Forgotten:
+    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
         """Take prompts, arguments, references, previews and files out of records that have ended.
 
         Key, amount and outcome stay, since caps and the history rest on them.
 
         Args:
-            request_id: only of this one; None: of all, whoever's they are, or of the person's.
+            job: only of this one; None: of all, whoever's they are, or of the person's.
             ended_before: only of those that ended before a time.
         """
         ...

@@ -14,7 +14,7 @@ from support.issuer import RESOURCE, serving
 from support.over_http import connected, inside, patient
 
 from meigen_mcp.app import open_account
-from meigen_mcp.commands import team
+from meigen_mcp.commands import jobs, team
 from meigen_mcp.people import person_id
 from meigen_mcp.poller import retention
 from meigen_mcp.sandbox.emulator import Emulator
@@ -141,6 +141,24 @@ async def test_the_viewer_may_load_from_here(tmp_path: Path, emulator: Emulator)
     async with keeping(tmp_path, emulator) as on:
         page = (await on.bob.read_resource(viewer.URI)).contents[0]
         assert "http://127.0.0.1:1" in page.meta["ui"]["csp"]["resourceDomains"]
+
+
+async def test_of_two_people_s_calls_with_one_id_one_is_forgotten(
+    tmp_path: Path, emulator: Emulator
+) -> None:
+    """That which is named by its generationId; by the id that both chose none is."""
+    async with keeping(tmp_path, emulator) as on:
+        chosen = {**FOX, "requestId": "0f8fad5b-d9cb-469f-a165-70867728950e"}
+        made = [
+            (await by.call_tool("generate_image", chosen)).structured_content
+            for by in (on.ann, on.bob)
+        ]
+        with pytest.raises(jobs.NotPossible, match="requestId of several people's generations"):
+            await jobs.run(on.settings, chosen["requestId"], forget_one=True)
+        said = await jobs.run(on.settings, made[0]["generationId"], forget_one=True)
+        assert "preview of 1 generation;" in said
+        answers = [(await on.get(each["mediaUrls"][0])).status_code for each in made]
+        assert answers == [404, 200]
 
 
 async def test_what_is_old_or_forgotten_is_no_longer_kept(

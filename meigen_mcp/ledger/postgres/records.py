@@ -32,20 +32,24 @@ class PostgresRecords:
 
     async def get(self, name: str) -> Generation | None:
         """Return the record with this `generationId` or `requestId`."""
+        found = await self._database.read(lambda db: self._named(db, name, 1))
+        return found[0] if found else None
 
-        async def query(db: Connection) -> Generation | None:
-            shown = await self._accounts.listed_shown(db)
-            found = await rows.every(
-                db,
-                "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
-                " AND (request_id = %s OR (generation_id = %s AND NOT twin))"
-                # The own ones come first: the same id may be somebody else's as well.
-                " ORDER BY request_id <> %s, array_position(%s, account) LIMIT 1",
-                (shown, name.lower(), name, name.lower(), shown),
-            )
-            return rows.read(found[0]) if found else None
+    async def named(self, name: str) -> list[Generation]:
+        """Return all with this id that are shown, the own first."""
+        return await self._database.read(lambda db: self._named(db, name, None))
 
-        return await self._database.read(query)
+    async def _named(self, db: Connection, name: str, limit: int | None) -> list[Generation]:
+        shown = await self._accounts.listed_shown(db)
+        found = await rows.every(
+            db,
+            "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
+            " AND (request_id = %s OR (generation_id = %s AND NOT twin))"
+            # The own ones come first: the same id may be somebody else's as well.
+            " ORDER BY request_id <> %s, array_position(%s, account) LIMIT %s",
+            (shown, name.lower(), name, name.lower(), shown, limit),
+        )
+        return [rows.read(row) for row in found]
 
     async def again(self, job: Generation) -> Generation | None:
         """Return a record as it is now."""
@@ -122,7 +126,7 @@ class PostgresRecords:
 
         return await self._database.read(query)
 
-    async def forget(self, request_id: str | None, ended_before: float) -> Forgotten:
+    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
         """Take what was asked for, and files, out of records that have ended."""
 
         async def take_out(db: Connection) -> list[Generation]:
@@ -130,15 +134,13 @@ class PostgresRecords:
                 db,
                 "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
                 " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
-                " AND (%s::text IS NULL OR (account = ANY(%s) AND request_id = %s))"
+                " AND (%s::text IS NULL OR (account = %s AND request_id = %s))"
                 " AND (%s::text IS NULL OR strpos(account, '#') > 0"
                 " AND split_part(account, '#', 2) = %s)"
                 " ORDER BY id FOR UPDATE",
                 (
                     ended_before,
-                    request_id,
-                    await self._accounts.listed_shown(db),
-                    request_id,
+                    *((job.request_id, job.account, job.request_id) if job else (None,) * 3),
                     self._accounts.person or None,
                     self._accounts.person,
                 ),

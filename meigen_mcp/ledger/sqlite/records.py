@@ -31,20 +31,24 @@ class SqliteRecords:
 
     async def get(self, name: str) -> Generation | None:
         """Return the record with this `generationId` or `requestId`."""
+        found = await self._worker.read(lambda db: self._named(db, name, 1))
+        return found[0] if found else None
 
-        def query(db: sqlite3.Connection) -> Generation | None:
-            shown = self._accounts.listed_shown(db)
-            row = db.execute(
-                # The own ones come first in the list: the same id may be somebody else's as well.
-                "SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
-                " WHERE g.account = shown.value AND g.request_id = ?"
-                " UNION ALL SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
-                " WHERE g.account = shown.value AND g.generation_id = ? AND g.twin = 0 LIMIT 1",
-                (shown, name.lower(), shown, name),
-            ).fetchone()
-            return None if row is None else rows.read(row)
+    async def named(self, name: str) -> list[Generation]:
+        """Return all with this id that are shown, the own first."""
+        return await self._worker.read(lambda db: self._named(db, name, -1))
 
-        return await self._worker.read(query)
+    def _named(self, db: sqlite3.Connection, name: str, limit: int) -> list[Generation]:
+        shown = self._accounts.listed_shown(db)
+        found = db.execute(
+            # The own ones come first in the list: the same id may be somebody else's as well.
+            "SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
+            " WHERE g.account = shown.value AND g.request_id = ?"
+            " UNION ALL SELECT g.* FROM json_each(?) AS shown CROSS JOIN generations AS g"
+            " WHERE g.account = shown.value AND g.generation_id = ? AND g.twin = 0 LIMIT ?",
+            (shown, name.lower(), shown, name, limit),
+        ).fetchall()
+        return [rows.read(row) for row in found]
 
     async def again(self, job: Generation) -> Generation | None:
         """Return a record as it is now."""
@@ -113,22 +117,20 @@ class SqliteRecords:
         # It may look through a whole ledger, which the loop does not wait for.
         return await self._worker.write(query, durable=False)
 
-    async def forget(self, request_id: str | None, ended_before: float) -> Forgotten:
+    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
         """Take what was asked for, and files, out of records that have ended."""
 
         def take_out(db: sqlite3.Connection) -> list[Generation]:
             db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
             found = db.execute(
-                "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # our own
+                "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # our own
                 " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
-                f" AND (? IS NULL OR (account {LISTED} AND request_id = ?))"
+                " AND (? IS NULL OR (account = ? AND request_id = ?))"
                 " AND (? IS NULL OR instr(account, '#') > 0"
                 " AND substr(account, instr(account, '#') + 1) = ?)",
                 (
                     ended_before,
-                    request_id,
-                    self._accounts.listed_shown(db),
-                    request_id,
+                    *((job.request_id, job.account, job.request_id) if job else (None,) * 3),
                     self._accounts.person or None,
                     self._accounts.person,
                 ),
