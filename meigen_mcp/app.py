@@ -287,7 +287,10 @@ async def _measure(tally: Tally, ledger: Ledger) -> None:
         command = install_extra("telemetry")
         log.warning("MEIGEN_TELEMETRY is set, and what it needs is not installed: %s", command)
         return
-    await telemetry.run(tally, ledger)
+    try:
+        await telemetry.run(tally, ledger)
+    except Exception:
+        log.exception("nothing is measured: one of the OTEL_* variables may be wrong")
 
 
 async def _look_at_folders(media: Media) -> None:

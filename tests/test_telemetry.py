@@ -9,6 +9,9 @@ from typing import Any
 import anyio
 import pytest
 import uvicorn
+from mcp.shared import _otel
+from mcp.shared.exceptions import MCPError
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -93,6 +96,46 @@ async def test_an_error_puts_no_text_into_a_span(settings: Settings, emulator: E
             raise ValueError(SECRET)
     (span,) = spans.get_finished_spans()
     assert ("Ada" in span.to_json(), span.status.description) == (False, None)
+
+
+async def test_what_a_client_wrote_leaves_with_no_span(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK names a span by what is called for, whether there is such a thing, and why not."""
+    spans, tracers = InMemorySpanExporter(), TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(telemetry.WithoutWords(spans)))
+    monkeypatch.setattr(_otel, "_tracer", tracers.get_tracer("mcp-python-sdk"))
+    async with connect(settings, emulator) as on:
+        await on.call("list_models")
+        for wrong in (
+            on.client.call_tool(SECRET, {}),
+            on.client.get_prompt("storyboard", {"modelId": SECRET}),
+            on.client.read_resource(f"meigen://generations/{SECRET.replace(' ', '-')}"),
+        ):
+            with pytest.raises(MCPError):
+                await wrong
+    ended = [span for span in spans.get_finished_spans() if span.kind is trace.SpanKind.SERVER]
+    named = {span.name for span in ended} - {"server/discover", "tools/list"}
+    assert named == {"tools/call list_models", "tools/call", "prompts/get", "resources/read"}
+    assert "Ada" not in str([span.to_json() for span in spans.get_finished_spans()])
+
+
+async def test_a_wrong_variable_of_opentelemetry_ends_no_server(
+    tmp_path: Path,
+    emulator: Emulator,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is said, and the server serves."""
+
+    def wrong(*_: object) -> None:
+        raise ValueError("interval value 0.0 is invalid")
+
+    monkeypatch.setattr(telemetry, "start", wrong)
+    settings = make_settings(tmp_path, MEIGEN_TELEMETRY="otlp")
+    async with connect(settings, emulator) as on:
+        assert (await on.call("generate_image", prompt="a fox"))["status"] == "completed"
+    assert "nothing is measured" in caplog.text
 
 
 async def test_without_the_extra_a_server_says_so_and_serves(
