@@ -362,7 +362,7 @@ def team(ctx: click.Context, *, as_csv: bool) -> None:
 @click.option("--day", metavar="CREDITS", help="The most in 24 hours, or none.")
 @click.option("--month", metavar="CREDITS", help="The most in 30 days, or none.")
 def cap(*, who: str, day: str | None, month: str | None) -> None:
-    """Set the caps of a person, of `each` for whom nothing else is set, or of the `team`."""
+    """Set the caps of a person, of `each` who has none of their own, or of the `team`."""
     from meigen_mcp.commands import team as people  # noqa: PLC0415  # on first use: as above
 
     if day is None and month is None:

@@ -47,9 +47,11 @@ async def listed(settings: Settings, *, as_csv: bool) -> str:
     if as_csv:
         return _csv(members)
     lines = [_line(member) for member in members] or [_NOBODY]
-    lines.append(f"{EACH}: {_caps(caps.get(EACH, Caps()))}, unless a person has other caps")
+    each = _caps(caps.get(EACH, Caps()))
+    lines.append(f"{EACH}: {each}, where a person has no number of their own")
     spent = f"{whole.spent_today:f} today, {whole.spent_month:f} in 30 days"
     lines.append(f"{TEAM}: spent or reserved {spent}; {_caps(caps.get(TEAM, Caps()))}")
+    lines.append(f"(in {settings.ledger_place})")
     return "\n".join(lines)
 
 
@@ -74,7 +76,11 @@ async def cap(settings: Settings, who: str, day: str | None, month: str | None) 
         if month is not None:
             caps = replace(caps, month=_amount("--month", month))
         await account.ledger.team.set_caps(name, caps)
-    return f"{flat(who)}: {_caps(caps)}. It holds from the next call on."
+    own = "" if name in (EACH, TEAM) else f"; what is not said here is as for `{EACH}`"
+    return (
+        f"{flat(who)}: {_caps(caps)}{own}. It holds from the next call on, in"
+        f" {settings.ledger_place}."
+    )
 
 
 async def forget(settings: Settings, who: str) -> str:

@@ -331,7 +331,8 @@ async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulat
         await bob.call("generate_image", prompt="a hare", modelId="nanobanana-2")
         ids = [person_id(ann.issuer.url, who) for who in ("ann", "bob")]
         assert await team.cap(settings, "Ann", "50", "none") == (
-            "Ann: at most 50 a day. It holds from the next call on."
+            "Ann: at most 50 a day; what is not said here is as for `each`. It holds from the next"
+            f" call on, in {settings.data_dir}."
         )
         rows = [row.split(",") for row in (await team.listed(settings, as_csv=True)).splitlines()]
         assert rows[0] == list(team.COLUMNS)
@@ -345,8 +346,9 @@ async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulat
         assert f"{ids[0][:8]} Ann (ann of {issuer}, since " in text
         assert "1 made, spent or reserved 5 today, 5 in 30 days; at most 50 a day" in text
         assert text.endswith(
-            "each: no caps set, unless a person has other caps\n"
-            "team: spent or reserved 10 today, 10 in 30 days; no caps set"
+            "each: no caps set, where a person has no number of their own\n"
+            "team: spent or reserved 10 today, 10 in 30 days; no caps set\n"
+            f"(in {settings.data_dir})"
         )
         said = await team.forget(settings, ids[0][:8])
         assert said.startswith("Forgotten: prompt, arguments, references and preview of 1 ")
