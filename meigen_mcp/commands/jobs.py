@@ -1,10 +1,9 @@
 """What `meigen-mcp jobs` does: see the ledger, download again, settle, call off."""
 
-import contextlib
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
-from meigen_mcp.media.archive import Archive
+from meigen_mcp.media.archive import Archive, archived_name
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.people import person_of
 from meigen_mcp.service.results import Listing
@@ -153,24 +152,52 @@ async def find(account: Account, name: str, hint: str = "") -> Generation:
 async def forget(
     records: Records, one: Generation | None, ended_before: float, archive: Archive | None = None
 ) -> str:
-    """Take what was asked for out of records, with what an archive keeps, and say what stays."""
-    done = await records.forget(one, ended_before)
-    kept = {path for path in (*done.previews, *done.files) if archive and archive.find(path)}
-    for path in kept:
-        if archive is not None:
-            archive.discard(path, math.inf)
-    for preview in set(done.previews) - kept:
-        with contextlib.suppress(OSError):
-            Path(preview).unlink()
-    left = done.left and f" {done.left}"
-    what = "1 generation" if done.count == 1 else f"{done.count} generations"
-    files = "".join(f"\n{flat(path)}" for path in done.files if path not in kept)
-    return (
+    """Take what was asked for out of records, with what an archive keeps, and say what stays.
+
+    Files go first: of one that stays the record is the last trace, and the same command finds it.
+
+    Raises:
+        NotPossible: some could not be deleted.
+    """
+    found = await records.forgettable(one, ended_before)
+    stuck = {job.request_id: path for job in found for path in _undeleted(job, archive)}
+    left = await records.forget([job for job in found if job.request_id not in stuck])
+    count = len(found) - len(stuck)
+    what = "1 generation" if count == 1 else f"{count} generations"
+    theirs = [path for job in found for path in job.files if path and not _kept(path, archive)]
+    files = "".join(f"\n{flat(path)}" for path in theirs)
+    said = (
         f"Forgotten: prompt, arguments, references and preview of {what}; key, amount and outcome"
-        f" stay.{left} MeiGen keeps a history of its own."
+        f" stay.{left and f' {left}'} MeiGen keeps a history of its own."
         + (f" These files say what they were made from, and are yours to delete:{files}")
         * bool(files)
     )
+    if stuck:
+        still = "".join(f"\n{flat(path)}" for path in stuck.values())
+        raise NotPossible(
+            f"{said}\nNot forgotten, since files of theirs cannot be deleted; call again when they"
+            f" can:{still}"
+        )
+    return said
+
+
+def _kept(path: str, archive: Archive | None) -> bool:
+    """Say whether a file is an archive's, there or not any more."""
+    return archive is not None and archived_name(path) is not None
+
+
+def _undeleted(job: Generation, archive: Archive | None) -> Iterator[str]:
+    """Delete what is kept of a record, and yield what could not be."""
+    for path in (job.preview, *job.files):
+        if path and archive is not None and _kept(path, archive):
+            archive.discard(path, math.inf)
+            if (there := archive.find(path)) is not None:
+                yield str(there)
+        elif path and path == job.preview:
+            try:
+                Path(path).unlink(missing_ok=True)
+            except OSError:
+                yield path
 
 
 async def fetch(account: Account, job: Generation) -> Generation:

@@ -41,24 +41,6 @@ class Overview:
     allowances: Sequence[Allowance] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
-    """What was taken out of the ledger.
-
-    Attributes:
-        count: of how many records.
-        previews: the files of theirs, which are still there.
-        files: the saved ones, likewise; their names hold words of the prompts.
-        left: where something of it is still to be found, and until when, as a sentence; empty:
-            nowhere in the ledger.
-    """
-
-    count: int
-    previews: Sequence[str]
-    files: Sequence[str]
-    left: str
-
-
 class Records(Protocol):
     """The records of one account; every method may raise `LedgerUnavailable`."""
 
@@ -95,14 +77,24 @@ class Records(Protocol):
         """
         ...
 
-    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
-        """Take prompts, arguments, references, previews and files out of records that have ended.
-
-        Key, amount and outcome stay, since caps and the history rest on them.
+    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
+        """Return what has ended and still says what was asked for.
 
         Args:
-            job: only of this one; None: of all, whoever's they are, or of the person's.
-            ended_before: only of those that ended before a time.
+            job: only this one; None: all, whoever's they are, or the person's.
+            ended_before: only those that ended before a time.
+        """
+        ...
+
+    async def forget(self, jobs: Sequence[Generation]) -> str:
+        """Take prompts, arguments, references, previews and files out of records that have ended.
+
+        Key, amount and outcome stay, since caps and the history rest on them. Files are for whoever
+        asks, and before it: nobody knows of them any more after.
+
+        Returns:
+            Where something of it is still to be found, and until when, as a sentence; empty:
+            nowhere in the ledger.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.team import allowances, spent
-from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.records import Change, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
 
@@ -126,18 +127,17 @@ class PostgresRecords:
 
         return await self._database.read(query)
 
-    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
-        """Take what was asked for, and files, out of records that have ended."""
+    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
+        """Return what has ended and still says what was asked for."""
 
-        async def take_out(db: Connection) -> list[Generation]:
+        async def query(db: Connection) -> list[Generation]:
             found = await rows.every(
                 db,
                 "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
                 " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
                 " AND (%s::text IS NULL OR (account = %s AND request_id = %s))"
                 " AND (%s::text IS NULL OR strpos(account, '#') > 0"
-                " AND split_part(account, '#', 2) = %s)"
-                " ORDER BY id FOR UPDATE",
+                " AND split_part(account, '#', 2) = %s) ORDER BY id",
                 (
                     ended_before,
                     *((job.request_id, job.account, job.request_id) if job else (None,) * 3),
@@ -145,22 +145,26 @@ class PostgresRecords:
                     self._accounts.person,
                 ),
             )
-            if found:
+            return [rows.read(row) for row in found]
+
+        return await self._database.read(query)
+
+    async def forget(self, jobs: Sequence[Generation]) -> str:
+        """Take what was asked for, and files, out of records that have ended."""
+
+        async def take_out(db: Connection) -> None:
+            for job in jobs:
                 await db.execute(
                     b"UPDATE meigen.generations SET prompt = '', arguments = '{}', body = '',"
                     b" made_from = '[]', preview = NULL, files = '[]', unsaved = '[]',"
-                    b" fingerprint = '', version = (SELECT meigen.tick()) WHERE id = ANY(%s)",
-                    ([row["id"] for row in found],),
+                    b" fingerprint = '', version = (SELECT meigen.tick())"
+                    b" WHERE account = %s AND request_id = %s"
+                    b" AND status IN ('completed', 'failed') AND next_look IS NULL",
+                    (job.account, job.request_id),
                 )
-            return [rows.read(row) for row in found]
 
-        before = await self._database.write(take_out)
-        return Forgotten(
-            len(before),
-            [job.preview for job in before if job.preview],
-            [path for job in before for path in job.files if path],
-            "The database keeps the old rows until it is vacuumed, and in its backups.",
-        )
+        await self._database.write(take_out)
+        return "The database keeps the old rows until it is vacuumed, and in its backups."
 
     async def last_balance(self) -> tuple[Balance, float] | None:
         """Return the account's credits as the API last told them, and when."""

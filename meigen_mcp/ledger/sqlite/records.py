@@ -1,14 +1,14 @@
 """Records by name, by place and by URL, and the change of one."""
 
-import json
 import sqlite3
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
-from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.records import Change, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
@@ -117,13 +117,12 @@ class SqliteRecords:
         # It may look through a whole ledger, which the loop does not wait for.
         return await self._worker.write(query, durable=False)
 
-    async def forget(self, job: Generation | None, ended_before: float) -> Forgotten:
-        """Take what was asked for, and files, out of records that have ended."""
+    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
+        """Return what has ended and still says what was asked for."""
 
-        def take_out(db: sqlite3.Connection) -> list[Generation]:
-            db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
+        def query(db: sqlite3.Connection) -> list[Generation]:
             found = db.execute(
-                "SELECT * FROM generations WHERE status IN ('completed', 'failed')"  # our own
+                "SELECT * FROM generations WHERE status IN ('completed', 'failed')"
                 " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
                 " AND (? IS NULL OR (account = ? AND request_id = ?))"
                 " AND (? IS NULL OR instr(account, '#') > 0"
@@ -134,27 +133,33 @@ class SqliteRecords:
                     self._accounts.person or None,
                     self._accounts.person,
                 ),
-            ).fetchall()
-            db.execute(
+            )
+            return [rows.read(row) for row in found.fetchall()]
+
+        # It looks through a whole ledger, which the loop does not wait for.
+        return await self._worker.apart(query)
+
+    async def forget(self, jobs: Sequence[Generation]) -> str:
+        """Take what was asked for, and files, out of records that have ended."""
+
+        def take_out(db: sqlite3.Connection) -> None:
+            db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
+            version = rows.tick(db)
+            db.executemany(
                 "UPDATE generations SET prompt = '', arguments = '{}', body = '', made_from = '[]',"
                 " preview = NULL, files = '[]', unsaved = '[]', fingerprint = '', version = ?"
-                " WHERE id IN (SELECT value FROM json_each(?))",
-                (rows.tick(db), json.dumps([row["id"] for row in found])),
+                " WHERE account = ? AND request_id = ? AND status IN ('completed', 'failed')"
+                " AND next_look IS NULL",
+                [(version, job.account, job.request_id) for job in jobs],
             )
-            return [rows.read(row) for row in found]
 
-        before = await self._worker.write(take_out)
+        await self._worker.write(take_out)
         blocked = await self._worker.apart(
             lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         )
-        return Forgotten(
-            len(before),
-            [job.preview for job in before if job.preview],
-            [path for job in before for path in job.files if path],
-            "Another server has the ledger open: its files are overwritten when that ends."
-            if blocked
-            else "",
-        )
+        if not blocked:
+            return ""
+        return "Another server has the ledger open: its files are overwritten when that ends."
 
     async def last_balance(self) -> tuple[Balance, float] | None:
         """Return the account's credits as the API last told them, and when."""

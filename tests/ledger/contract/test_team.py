@@ -147,7 +147,9 @@ async def test_who_is_forgotten_leaves_what_it_cost(ledger: Ledger) -> None:
     await ledger.team.meet(ANN)
     call = intent()
     await ledger.of(ANN.id).offers.note(Offer.of(call), "offered")
-    assert (await ledger.of(ANN.id).records.forget(None, NOW + 1)).count == 1
+    records = ledger.of(ANN.id).records
+    await records.forget(ended := await records.forgettable(None, NOW + 1))
+    assert [person_of(job.account) for job in ended] == [ANN.id]
     await ledger.team.forget(ANN.id)
     assert await ledger.team.members(NOW) == []
     assert (await ledger.of(ANN.id).calls.open_call(call, call.request_id)).offer is None
