@@ -341,6 +341,14 @@ def sandbox_folder(settings: Settings, name: str) -> Path:
     return settings.data_dir / "sandboxes" / name
 
 
+def named_sandboxes(settings: Settings) -> list[str]:
+    """Return the names of those that remember."""
+    try:
+        return [path.name for path in (settings.data_dir / "sandboxes").iterdir() if path.is_dir()]
+    except OSError:
+        return []
+
+
 def on_sandbox(settings: Settings, origin: str, name: str = "") -> Settings:
     """Return settings that use a sandbox, with folders of their own.
 

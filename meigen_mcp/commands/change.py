@@ -111,14 +111,15 @@ def plan(on: Target, wanted: Launch | None, terms: Terms, programs: Programs) ->
     done = "no longer starts this server" if entry is None else "starts this server now"
     about = f"{where} {done}."
     becomes = None if entry is None else client.launch(entry)
+    said = [*notes, *_about_sandbox(on.launch, becomes)]
     program = _usable_program(on, programs)
     if program is not None and _tellable(client, entry):
         commands = client.commands(program, on.scope, on.name, becomes)
         commands = commands[-1:] if on.entry is None else commands
-        return Change(on, entry, about, notes, commands=commands)
+        return Change(on, entry, about, said, commands=commands)
     if (text := _edited(on, entry)) is not None:
-        notes += [f"It had {mark}: that is gone."] if on.marked else []
-        return Change(on, entry, about, notes, text=text or None)
+        said += [f"It had {mark}: that is gone."] if on.marked else []
+        return Change(on, entry, about, said, text=text or None)
     what = "has comments" if client.form == "json" else "is TOML"
     hand = f"{on.file.named} {what} and is left to you. "
     if entry is None:
@@ -127,6 +128,16 @@ def plan(on: Target, wanted: Launch | None, terms: Terms, programs: Programs) ->
         hand += f"Add to it, or replace what stands there:\n\n{on.shown(entry)}"
     notes += [f"It has {mark}: save it without."] if on.marked else []
     return Change(on, entry, about, notes, by_hand=hand)
+
+
+def _about_sandbox(before: Launch | None, after: Launch | None) -> list[str]:
+    """Say whether it costs nothing, or does from now on."""
+    if after is None:
+        return []
+    if after.in_sandbox:
+        return ["It is in the sandbox: nothing there is real, and nothing costs."]
+    was = before is not None and before.in_sandbox
+    return ["It was in the sandbox; from now on it spends your credits."] * was
 
 
 def _notes(on: Target, terms: Terms) -> list[str]:

@@ -257,7 +257,8 @@ def kept_token_hint(loaded: Settings) -> str | None:
     if loaded.token is not None or not has_kept_token(loaded.data_dir):
         return None
     path = token_path(loaded.data_dir)
-    return f"The token of your clients is here: {TOKEN_FILE}={path}"
+    setting = "set" if sys.platform == "win32" else "export"
+    return f"The token of your clients is here: {setting} {TOKEN_FILE}={path}"
 
 
 def keep_token(data_dir: Path, token: str) -> Path:

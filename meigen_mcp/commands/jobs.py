@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from meigen_mcp import generation, saving
-from meigen_mcp.app import Account, name_account, open_account
+from meigen_mcp.app import Account, name_account, named_sandboxes, open_account
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
 from meigen_mcp.commands.identities import Identity, elsewhere, identities, with_first
@@ -67,7 +67,7 @@ async def run(
     """
     found = installed.found(machine) if machine else []
     known = identities(settings, found)
-    hint = _other_folders(elsewhere(settings, found))
+    hint = _other_folders(elsewhere(settings, found)) + _sandboxes(settings)
     async with open_account(with_first(settings, known), transport) as account:
         await account.ledger.open()
         now = account.ledger.clock()
@@ -99,6 +99,15 @@ def _other_folders(folders: Mapping[Path, str]) -> str:
         f"\n{title}'s server keeps its ledger elsewhere: `meigen-mcp jobs` shows it with"
         f" MEIGEN_DATA_DIR={shlex.quote(str(folder))}."
         for folder, title in folders.items()
+    )
+
+
+def _sandboxes(settings: Settings) -> str:
+    """Say how what sandboxes with a name made is seen."""
+    named = [] if settings.sandbox is not None else sorted(named_sandboxes(settings))
+    return "".join(
+        f"\nWhat the sandbox {flat(name)} made: `meigen-mcp jobs --sandbox {flat(name)}`."
+        for name in named
     )
 
 

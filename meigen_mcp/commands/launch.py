@@ -39,6 +39,11 @@ class Launch:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def in_sandbox(self) -> bool:
+        """Whether what it starts is the sandbox."""
+        return "--sandbox" in self.command
+
+    @property
     def ours(self) -> bool:
         """Whether it starts this server: a command line that merely mentions it does not."""
         if not self.command:

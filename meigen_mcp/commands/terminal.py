@@ -11,9 +11,9 @@ from meigen_mcp.commands.project_entry import Foreign
 
 ASKED = "Token from meigen.ai: your picture, Settings, API Keys (not shown)"
 NOTHING = "Nothing was typed. Paste the token (Enter adds it later, with --new-token)"
-NOT_ONE = "That is no token: meigen_sk_ and 32 characters. Paste it again (Enter takes this one)"
+NOT_ONE = "That is no token: meigen_sk_ and 32 characters. Paste it again (Enter: none)"
 
-NOT_PIPED = "what was piped in is no token: meigen_sk_ and 32 characters; nothing was changed"
+NOT_GIVEN = "what was given is no token: meigen_sk_ and 32 characters; nothing was changed"
 NOBODY = (
     "no token, and nobody to ask: pipe it in, give --token-file FILE, or call in a terminal;"
     " --sandbox needs none"
@@ -33,13 +33,13 @@ class Terminal:
             if not (line := sys.stdin.readline()):
                 raise click.ClickException(NOBODY)
             if (given := line.strip()) and not settings.TOKEN_SHAPE.fullmatch(given):
-                raise click.ClickException(NOT_PIPED)
+                raise click.ClickException(NOT_GIVEN)
             return given
         if not settings.TOKEN_SHAPE.fullmatch(given := self._typed(ASKED)):
             again = NOT_ONE if given else NOTHING
-            given = self._typed(again) or given
+            given = self._typed(again)
         if given and not settings.TOKEN_SHAPE.fullmatch(given):
-            say("A token is meigen_sk_ and 32 characters; this is none, but kept.", err=True)
+            raise click.ClickException(NOT_GIVEN)
         return given
 
     @staticmethod

@@ -60,9 +60,9 @@ async def test_what_is_spent_and_what_is_only_reserved_are_two_numbers(tmp_path:
         (["", TOKEN], TOKEN, [terminal.ASKED, terminal.NOTHING]),
         (["", ""], "", [terminal.ASKED, terminal.NOTHING]),
         (["sk-other", TOKEN], TOKEN, [terminal.ASKED, terminal.NOT_ONE]),
-        (["sk-other", ""], "sk-other", [terminal.ASKED, terminal.NOT_ONE]),
+        (["sk-other", ""], "", [terminal.ASKED, terminal.NOT_ONE]),
     ],
-    ids=["typed", "Enter first", "Enter twice", "odd first", "odd kept"],
+    ids=["typed", "Enter first", "Enter twice", "odd first", "odd given up"],
 )
 def test_what_is_no_token_is_asked_about_once_more(
     typed: list[str], kept: str, asked: list[str], monkeypatch: pytest.MonkeyPatch
@@ -78,6 +78,14 @@ def test_what_is_no_token_is_asked_about_once_more(
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert (terminal.Terminal().token(), questions) == (kept, asked)
     assert "your picture, Settings, API Keys" in questions[0]
+
+
+def test_what_is_no_token_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is changed by it."""
+    monkeypatch.setattr(click, "prompt", lambda *_, **__: "sk-other")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    with pytest.raises(click.ClickException, match=r"is no token.*nothing was changed"):
+        terminal.Terminal().token()
 
 
 def test_the_command_for_frames_is_whole_and_for_this_very_python() -> None:

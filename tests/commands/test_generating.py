@@ -155,7 +155,10 @@ def test_what_a_sandbox_with_a_name_made_is_listed(tmp_path: Path) -> None:
     (file,) = run("image", "a fox", "--sandbox", "den")[1].splitlines()
     listed = run("jobs", "--sandbox", "den")
     assert [listed[0], f"saved: {file}" in listed[1], listed[2]] == [0, True, ""]
-    assert run("jobs")[1].splitlines()[0] == "no generations yet"
+    real = run("jobs")[1].splitlines()
+    assert (real[0], real[-1]) == (
+        "no generations yet", "What the sandbox den made: `meigen-mcp jobs --sandbox den`."
+    )  # fmt: skip
     assert run("jobs", "--sandbox", "dem") == (1, "", "Error: there is no sandbox dem\n")
     assert [path.name for path in (tmp_path / "data" / "sandboxes").iterdir()] == ["den"]
 

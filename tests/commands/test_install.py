@@ -582,6 +582,13 @@ def test_what_is_no_token_never_replaces_one(home: Path) -> None:
         assert "--new-token goes without" in run("cursor", "--new-token", other, status=2)
 
 
+def test_the_way_into_the_sandbox_and_out_of_it_is_said(home: Path) -> None:
+    """What costs nothing, and what does from now on."""
+    assert "nothing costs" in run("cursor", "--sandbox")
+    assert "from now on it spends your credits" in run("cursor", typed=f"{TOKEN}\n")
+    assert "command" in entry_in(home)
+
+
 def test_the_token_may_wait(home: Path) -> None:
     """An empty answer names no file, since one that is missing is a bad setting."""
     run("cursor", typed="\n")
