@@ -262,9 +262,9 @@ async def run_app(
         monotonic: the clock by which a person's answer is timed.
     """
     # The transports have loaded it; a command needs no server.
-    from meigen_mcp.server.server import build  # noqa: PLC0415
-    from meigen_mcp.server.subscriptions import Subscriptions  # noqa: PLC0415
-    from meigen_mcp.server.tool_schemas import CurrentTools  # noqa: PLC0415
+    from meigen_mcp.server.server import build  # noqa: PLC0415  # as said
+    from meigen_mcp.server.subscriptions import Subscriptions  # noqa: PLC0415  # as said
+    from meigen_mcp.server.tool_schemas import CurrentTools  # noqa: PLC0415  # as said
 
     async with (
         open_account(settings, transport) as account,

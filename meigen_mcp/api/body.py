@@ -33,7 +33,7 @@ class Body:
         import httpx  # noqa: PLC0415  # as above
 
         stream = self._response.stream  # not through httpx's decoders, which believe the label
-        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101  # of an AsyncClient
+        assert isinstance(stream, httpx.AsyncByteStream)  # noqa: S101  # of an async transport
         try:
             async for chunk in stream:
                 for piece in self._unpacker.feed(chunk):

@@ -280,7 +280,7 @@ class Form:
             if left:
                 told = any(link.why in problem.message for link in links)
                 why = "" if told else f": {links[0].why}"
-                problem = replace(problem, fix=f"use {listed(map(show, left))}{why}")  # noqa: PLW2901
+                problem = replace(problem, fix=f"use {listed(map(show, left))}{why}")  # noqa: PLW2901  # the same one, mended
             yield problem
 
 
