@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import httpx
 from support.books import Booked
 from support.in_memory import InMemory, make_settings
@@ -140,6 +141,41 @@ def _route(request: httpx.Request) -> Route:
     return "media"
 
 
+class Elsewhere:
+    """What threads and programs do, whose time the workbench's clock does not know.
+
+    Attributes:
+        at_work: how many of them are asked for something; the clock stands still meanwhile, so that
+            no call's patience ends because this machine is slow.
+    """
+
+    def __init__(self) -> None:
+        self.at_work = 0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator["Elsewhere"]:
+        """Count what is asked of threads and programs, which do it as ever."""
+        asked = ((anyio.to_thread, "run_sync"), (anyio, "run_process"))
+        before = [(where, name, getattr(where, name)) for where, name in asked]
+        for where, name, ask in before:
+            setattr(where, name, self._counting(ask))
+        try:
+            yield self
+        finally:
+            for where, name, ask in before:
+                setattr(where, name, ask)
+
+    def _counting(self, ask: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def counted(*of: Any, **how: Any) -> Any:
+            self.at_work += 1
+            try:
+                return await ask(*of, **how)
+            finally:
+                self.at_work -= 1
+
+        return counted
+
+
 @dataclass
 class Workbench:
     """Everything between a call and the sandbox."""
@@ -150,6 +186,7 @@ class Workbench:
     ledger: SqliteLedger
     poller: Poller
     service: Service
+    elsewhere: Elsewhere
 
     async def generate(
         self, tool: Tool = "generate_image", person: Someone | None = None, **arguments: Any
@@ -180,6 +217,8 @@ class Workbench:
             group.start_soon(caller)
             while not (results or refused):
                 await anyio.lowlevel.checkpoint()
+                while self.elsewhere.at_work:
+                    await anyio.lowlevel.checkpoint()
                 await self.turn()
                 await self.move()
                 await self.ledger.changes.notice()
@@ -298,7 +337,8 @@ async def workbench(
         jitter=lambda: 1.0,
     )
     try:
-        yield Workbench(clock, emulator, wire, ledger, poller, service)
+        with Elsewhere().watched() as elsewhere:
+            yield Workbench(clock, emulator, wire, ledger, poller, service, elsewhere)
     finally:
         await media.close()
         await api.close()
