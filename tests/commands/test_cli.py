@@ -52,6 +52,18 @@ def test_a_start_asks_no_other_package_whether_it_is_a_plugin(tmp_path: Path) ->
     assert (ended.stdout, ended.stderr) == run("models")[1:]
 
 
+def test_a_start_makes_ready_no_message_that_nobody_sent() -> None:
+    """The protocol's models in three versions are a tenth of the start; few of them are used."""
+    program = (
+        "import meigen_mcp.commands.cli, mcp_types;"
+        "print(mcp_types.ListToolsResult.__pydantic_complete__);"
+        "print(mcp_types.ListToolsResult(tools=[]).tools)"
+    )
+    command = [sys.executable, "-c", program]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, encoding="utf-8")
+    assert (ended.stdout, ended.stderr) == ("False\n[]\n", "")
+
+
 @pytest.mark.parametrize("words", [["frobnicate"], ["serve", "now"], ["models", "--yaml"]])
 def test_what_is_no_command_is_said(words: list[str]) -> None:
     """Unknown commands, words and options end with status 2 and the way to the help."""
