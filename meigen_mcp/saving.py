@@ -46,12 +46,21 @@ def left(job: Generation, why_not: str) -> Generation:
     return job
 
 
-def discarded(job: Generation, indices: Collection[int], reason: str) -> Generation:
-    """Return the record after saved files were deleted for their age, for good."""
-    files = tuple(None if index in indices else name for index, name in enumerate(job.files))
+def discarded(job: Generation, gone: Collection[str], reason: str, unshown: str) -> Generation:
+    """Return the record after saved files were deleted for their age, for good.
+
+    Args:
+        job: the record.
+        gone: which files; the preview may be one.
+        reason: what is said of media.
+        unshown: what is said of a preview.
+    """
+    indices = {index for index, name in enumerate(job.files) if name in gone}
+    files = tuple(None if name in gone else name for name in job.files)
     others = [other for other in job.unsaved if other.medium not in indices]
     deleted = [Unsaved(index, reason, gone=True) for index in indices]
-    return replace(job, files=files, unsaved=tuple(sorted([*others, *deleted])))
+    job = replace(job, files=files, unsaved=tuple(sorted([*others, *deleted])))
+    return replace(job, preview=None, unshown=unshown) if job.preview in gone else job
 
 
 def unfetched(job: Generation, look_at: float | None) -> Generation:

@@ -3,7 +3,7 @@
 import json
 
 from meigen_mcp.app import open_account
-from meigen_mcp.commands.team import find_member
+from meigen_mcp.commands.members import find_among
 from meigen_mcp.errors import NotFound
 from meigen_mcp.foreign import flat
 from meigen_mcp.ledger.ledger import Ledger
@@ -22,7 +22,7 @@ async def run(settings: Settings, request_id: str, who: str | None = None) -> st
     Args:
         settings: what the environment says.
         request_id: as the answer names it.
-        who: whose it is, by id, name or subject; None: that of whoever has it.
+        who: whose it is, by id, name, subject or `nobody`; None: that of whoever has it.
 
     Raises:
         MeigenError: it cannot be done, and why.
@@ -30,8 +30,11 @@ async def run(settings: Settings, request_id: str, who: str | None = None) -> st
     async with open_account(settings) as account:
         await account.ledger.open()
         now = account.ledger.clock()
-        person = None if who is None else (await find_member(account.ledger, who)).id
-        offer = await account.ledger.offers.approve(request_id.strip().lower(), now, person)
+        offers, name, person = account.ledger.offers, request_id.strip().lower(), None
+        if who is not None:
+            people = [person_of(one.account) for one in await offers.standing(name, now)]
+            person = await find_among(account.ledger, who, set(people))
+        offer = await offers.approve(name, now, person)
         whose = "" if offer is None else await _named(account.ledger, offer.account)
     if offer is None:
         named = "MEIGEN_DATA_DIR" if settings.database_url is None else "MEIGEN_DATABASE_URL"

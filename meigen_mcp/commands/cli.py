@@ -258,6 +258,7 @@ def models(*, model_id: str | None, as_json: bool) -> None:
 @click.option("--older-than", type=click.FloatRange(0), metavar="DAYS",
               help="With --forget: all that ended before.")  # fmt: skip
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--person", metavar="WHO", help="Whose it is, where people sign in.")
 @click.option("--sandbox", type=Name(), metavar="NAME", help="What a sandbox with a name made.")
 def jobs(
     *,
@@ -268,6 +269,7 @@ def jobs(
     forget: bool,
     older_than: float | None,
     limit: int,
+    person: str | None,
     sandbox: str | None,
 ) -> None:
     """See what was made, over all chats; with an ID, one whole.
@@ -306,6 +308,7 @@ def jobs(
                 older_than=older_than,
                 forget_one=forget,
                 limit=limit,
+                who=person,
             )
 
     try:

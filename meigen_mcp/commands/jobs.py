@@ -3,8 +3,9 @@
 import json
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,18 +15,19 @@ from meigen_mcp.app import Account, name_account, named_sandboxes, open_account
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
 from meigen_mcp.commands.identities import Identity, elsewhere, identities, with_first
-from meigen_mcp.errors import NotFound, Refusal
+from meigen_mcp.commands.members import find_among
+from meigen_mcp.errors import MeigenError, NotFound, Refusal
 from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
+from meigen_mcp.ledger.whose import meant
 from meigen_mcp.media.archive import Archive, archived_name
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.people import person_of
 from meigen_mcp.service.results import Listing
 from meigen_mcp.settings import Settings
 from meigen_mcp.views import generations as views
-from meigen_mcp.wording import listed
 
 
 class NotPossible(Refusal):
@@ -33,6 +35,13 @@ class NotPossible(Refusal):
 
     code = "not_possible"
     next = "Look at it with `meigen-mcp jobs ID`."
+
+
+class NotDeleted(MeigenError):
+    """A file that is no longer wanted is still there."""
+
+    code = "not_deleted"
+    next = "Make it possible to delete it, and type the command again."
 
 
 async def run(
@@ -46,6 +55,7 @@ async def run(
     older_than: float | None = None,
     forget_one: bool = False,
     limit: int = 20,
+    who: str | None = None,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> str:
     """Do what the command says and return what it prints.
@@ -60,6 +70,7 @@ async def run(
         older_than: forget what ended more than so many days ago.
         forget_one: forget the one that is named.
         limit: how many to list.
+        who: whose is meant, by id, name, subject or `nobody`, where several people chose one name.
         transport: what carries requests to the API; by default the network.
 
     Raises:
@@ -72,16 +83,15 @@ async def run(
         await account.ledger.open()
         now = account.ledger.clock()
         if older_than is not None:
-            return await forget(
-                account.ledger.records, None, now - older_than * DAY, account.media.archive
-            )
+            found_old = await account.ledger.records.forgettable(now - older_than * DAY)
+            return await forget(account.ledger.records, found_old, account.media.archive)
         if name is None:
             return await overview(account, settings.base_url, limit, known, now) + hint
-        job = await find(account, name, hint)
+        job = await find(account, name, who, hint)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
-            return await forget(account.ledger.records, job, math.inf, account.media.archive)
+            return await forget(account.ledger.records, [job], account.media.archive)
         if fetch_again:
             job = await fetch(account, job)
         elif outcome is not None:
@@ -139,98 +149,106 @@ def _sums(newest: Overview) -> tuple[Decimal, Decimal, Decimal]:
     return newest.spent_today, newest.spent_month, newest.reserved
 
 
-async def find(account: Account, name: str, hint: str = "") -> Generation:
+async def find(account: Account, name: str, who: str | None = None, hint: str = "") -> Generation:
     """Return a record by `generationId` or `requestId`, whatever its token.
 
     Raises:
         NotFound: the ledger has none with that id.
-        NotPossible: several people chose it.
+        SeveralPeople: it has one of each of them.
     """
     found = await account.ledger.records.named(name)
-    if not found:
+    people = {person_of(job.account) for job in found}
+    person = None if who is None else await find_among(account.ledger, who, people)
+    job = meant(name, found, person)
+    if job is None:
         raise NotFound(f"The ledger has no generation {name}.{hint}")
-    if len({person_of(job.account) for job in found}) > 1:
-        ids = listed([job.generation_id or "one without any" for job in found], "and")
-        raise NotPossible(
-            f"{name} is the requestId of several people's generations. Name the one that is meant"
-            f" by its generationId: {ids}."
-        )
-    return found[0]
+    return job
 
 
-async def forget(
-    records: Records, one: Generation | None, ended_before: float, archive: Archive | None = None
-) -> str:
-    """Take what was asked for out of records, with what an archive keeps, and say what stays.
+async def forget(records: Records, jobs: Sequence[Generation], archive: Archive | None) -> str:
+    """Delete what is ours of records, take what was asked for out of them, and say what stays.
 
-    Files go first: of one that stays the record is the last trace, and the same command finds it.
+    In this order: a record is all that knows where its files are, so one whose files cannot be
+    deleted stays whole.
 
     Raises:
-        NotPossible: some could not be deleted.
+        NotDeleted: there are such; the others are forgotten.
     """
-    found = await records.forgettable(one, ended_before)
-    stuck = {job.request_id: path for job in found for path in _undeleted(job, archive)}
-    left = await records.forget([job for job in found if job.request_id not in stuck])
-    count = len(found) - len(stuck)
-    what = "1 generation" if count == 1 else f"{count} generations"
-    theirs = [path for job in found for path in job.files if path and not _kept(path, archive)]
+    undeleted: list[str] = []
+    clear = []
+    for job in jobs:
+        left = _delete([*job.files, job.preview], archive, job.preview)
+        undeleted += left
+        if not left and (job.prompt or job.preview or any(job.files)):
+            clear.append(job)
+    done = await records.forget(clear)
+    what = "1 generation" if len(done.jobs) == 1 else f"{len(done.jobs)} generations"
+    theirs = [path for job in done.jobs for path in job.files if path and not _ours(path, archive)]
     files = "".join(f"\n{flat(path)}" for path in theirs)
-    said = (
+    told = (
         f"Forgotten: prompt, arguments, references and preview of {what}; key, amount and outcome"
-        f" stay.{left and f' {left}'} MeiGen keeps a history of its own."
+        f" stay.{done.left and f' {done.left}'} MeiGen keeps a history of its own."
         + (f" These files say what they were made from, and are yours to delete:{files}")
         * bool(files)
     )
-    if stuck:
-        still = "".join(f"\n{flat(path)}" for path in stuck.values())
-        raise NotPossible(
-            f"{said}\nNot forgotten, since files of theirs cannot be deleted; call again when they"
-            f" can:{still}"
+    stays = ""
+    if undeleted:
+        stays = (
+            "Not forgotten is what these files belong to, since they cannot be deleted:"
+            f"{''.join(undeleted)}\nOnce they can, the same command forgets it.\n"
         )
-    return said
+    if changed := len(clear) - len(done.jobs):
+        stays += f"Not forgotten are {changed} that changed just now: give the command again.\n"
+    if stays:
+        raise NotDeleted(f"{stays}{told * bool(done.jobs)}".rstrip())
+    return told
 
 
-def _kept(path: str, archive: Archive | None) -> bool:
-    """Say whether a file is an archive's, there or not any more."""
+def _ours(path: str, archive: Archive | None) -> bool:
     return archive is not None and archived_name(path) is not None
 
 
-def _undeleted(job: Generation, archive: Archive | None) -> Iterator[str]:
-    """Delete what is kept of a record, and yield what could not be."""
-    for path in (job.preview, *job.files):
-        if path and archive is not None and _kept(path, archive):
-            archive.discard(path, math.inf)
-            if (there := archive.find(path)) is not None:
-                yield str(there)
-        elif path and path == job.preview:
-            try:
+def _delete(
+    paths: Iterable[str | None], archive: Archive | None, preview: str | None = None
+) -> list[str]:
+    """Delete files of an archive's, and a preview; return those that are still there, and why."""
+    left = []
+    for path in dict.fromkeys(filter(None, paths)):
+        try:
+            if archive is not None and _ours(path, archive):
+                archive.discard(path, math.inf)
+            elif path == preview:
                 Path(path).unlink(missing_ok=True)
-            except OSError:
-                yield path
+        except OSError as error:
+            left.append(f"\n{flat(path)} ({error.strerror or error})")
+    return left
 
 
 async def fetch(account: Account, job: Generation) -> Generation:
-    """Download the media of a completed generation again, beside what is there.
+    """Download the media of a completed generation again, also in place of what an archive has.
 
     Raises:
         NotPossible: it is not completed, or saving is turned off.
         ApiError: a medium cannot be had.
         NotSaved: the folder cannot be written.
+        NotDeleted: what a medium of an archive's took the place of is still there.
     """
     if job.status != "completed":
         raise NotPossible(f"{job.name} is {job.status}; only a completed one has media.")
     if account.media.folder is None:
         raise NotPossible("MEIGEN_OUTPUT_DIR is off, so nothing can be saved.")
-    saved = [
-        await account.media.save(job, index, last=True) for index in range(len(job.media_urls))
-    ]
-
-    def again(job: Generation) -> Generation:
-        for index, (path, why_not, signed) in enumerate(saved):
-            job = saving.saved(job, index, str(path), why_not, signed)
-        return saving.previewed(job, job.preview, job.unshown)
-
-    return await account.ledger.records.change(job, again)
+    before = job
+    for index in range(len(job.media_urls)):
+        path, why_not, signed = await account.media.save(job, index, last=True)
+        change = partial(saving.saved, index=index, path=str(path), why_not=why_not, signed=signed)
+        job = await account.ledger.records.change(job, change)
+    job = await account.ledger.records.change(
+        job, lambda job: saving.previewed(job, job.preview, job.unshown)
+    )
+    replaced = {*before.files, before.preview} - {*job.files, job.preview}
+    if left := _delete(replaced, account.media.archive):
+        raise NotDeleted(f"Downloaded; what it took the place of cannot be deleted:{''.join(left)}")
+    return job
 
 
 async def settle(account: Account, job: Generation, now: float, *, charged: bool) -> Generation:

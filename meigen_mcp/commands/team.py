@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from meigen_mcp.app import open_account
 from meigen_mcp.commands import jobs
-from meigen_mcp.errors import MeigenError, NotFound
+from meigen_mcp.commands.members import SHORT, find_member
+from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat
-from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.team import EACH, TEAM, Caps, Member
 from meigen_mcp.settings import Settings
 from meigen_mcp.wording import time_of
@@ -20,8 +20,6 @@ COLUMNS = (
     *("person", "name", "issuer", "subject", "since", "generations"),
     *("spentToday", "dayCap", "spentMonth", "monthCap"),
 )
-SHORT = 8
-"""Characters of a person's id that are shown; as many name them where no other begins so."""
 _NOBODY = "Nobody signed in yet: people sign in to `serve --http` by MEIGEN_OAUTH_ISSUER."
 
 
@@ -87,13 +85,15 @@ async def forget(settings: Settings, who: str) -> str:
     """Forget who a person was and what they asked for; what it cost stays.
 
     Raises:
-        MeigenError: nobody is meant, or the ledger cannot be written.
+        MeigenError: nobody is meant, the ledger cannot be written, or a file not be deleted: then
+            they are still known, so that the same can be asked for again.
     """
     async with open_account(settings) as account:
         await account.ledger.open()
         member = await find_member(account.ledger, who)
         share = account.ledger.of(member.id)
-        told = await jobs.forget(share.records, None, math.inf, account.media.archive)
+        found = await share.records.forgettable(math.inf)
+        told = await jobs.forget(share.records, found, account.media.archive)
         left = [job for _, job in await share.records.newest(member.made + 1) if job.prompt]
         await account.ledger.team.forget(member.id)
     again = (
@@ -102,24 +102,6 @@ async def forget(settings: Settings, who: str) -> str:
         else ""
     )
     return f"{told}\nWho {member.id[:SHORT]} was is forgotten too.{again}"
-
-
-async def find_member(ledger: Ledger, who: str) -> Member:
-    """Return the one person that is meant; one who was forgotten goes by their whole id."""
-    members = await ledger.team.members(ledger.clock())
-    exact = [m for m in members if who in (m.id, m.subject, m.name)]
-    begun = [m for m in members if len(who) >= SHORT and m.id.startswith(who)]
-    found = exact or begun
-    if len(found) == 1:
-        return found[0]
-    if len(found) > 1:
-        ids = ", ".join(member.id for member in found)
-        raise NotFound(f"{flat(who)} is more than one person; name one by its id: {ids}.")
-    if len(who) == 32 and await ledger.of(who).records.newest(1):
-        return Member(who, "", "", "", 0.0, made=1)
-    raise NotFound(
-        f"Nobody goes by {flat(who)}: `meigen-mcp team` lists people, each by id, name or subject."
-    )
 
 
 def _amount(option: str, typed: str) -> Decimal | None:

@@ -1,15 +1,13 @@
 """Calls that wait for the person's yes, by the request id that their repetition names."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, Self
 
 from meigen_mcp.catalogue.pricing import Quote
-from meigen_mcp.errors import ApprovalEnded, MeigenError
+from meigen_mcp.errors import ApprovalEnded
 from meigen_mcp.generation import Generation
-from meigen_mcp.people import person_of
-from meigen_mcp.wording import listed
 
 _canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 OFFERED_FOR = 3600.0
@@ -101,6 +99,10 @@ class Offers(Protocol):
         """
         ...
 
+    async def standing(self, request_id: str, now: float) -> list[Offer]:
+        """Return all that stand under an id, the newest first."""
+        ...
+
     async def approve(self, request_id: str, now: float, person: str | None = None) -> Offer | None:
         """Note the yes to the newest standing offer with an id.
 
@@ -110,40 +112,9 @@ class Offers(Protocol):
             person: whose it is; None: whoever's, if it is one person's.
 
         Raises:
-            SeveralOffers: it is not.
+            SeveralPeople: it is not.
         """
         ...
-
-
-class SeveralOffers(MeigenError):
-    """Several people wait for a yes under one id, and a yes is for one of them.
-
-    Attributes:
-        people: who.
-    """
-
-    code = "several_offers"
-
-    def __init__(self, request_id: str, people: Sequence[str]) -> None:
-        self.people = tuple(people)
-        names = listed([person or "nobody who signed in" for person in people], "and")
-        super().__init__(
-            f"Under {request_id} the calls of several people wait for a yes: {names}. Say whose is"
-            " meant, with --person. Nothing was sent or charged."
-        )
-
-
-def meant(request_id: str, found: Sequence[Offer], person: str | None) -> Offer | None:
-    """Return which of the standing offers with an id is meant, the newest first.
-
-    Raises:
-        SeveralOffers: that cannot be known.
-    """
-    theirs = [one for one in found if person is None or person_of(one.account) == person]
-    people = dict.fromkeys(person_of(one.account) for one in theirs)
-    if len(people) > 1:  # else whoever knows another's id would be given the yes that was theirs
-        raise SeveralOffers(request_id, tuple(people))
-    return theirs[0] if theirs else None
 
 
 def ended(request_id: str) -> ApprovalEnded:

@@ -41,6 +41,20 @@ class Overview:
     allowances: Sequence[Allowance] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was taken out of the ledger.
+
+    Attributes:
+        jobs: the records as they were.
+        left: where something of it is still to be found, and until when, as a sentence; empty:
+            nowhere in the ledger.
+    """
+
+    jobs: Sequence[Generation]
+    left: str
+
+
 class Records(Protocol):
     """The records of one account; every method may raise `LedgerUnavailable`."""
 
@@ -71,30 +85,27 @@ class Records(Protocol):
     async def saved_before(
         self, finished_before: float, after: int, limit: int
     ) -> list[tuple[int, Generation]]:
-        """Return records with saved files that ended before a time, each with its place.
+        """Return records with saved files or a preview that ended before a time, with their places.
 
         They are those of all accounts, the oldest first; `after` is the last place seen.
         """
         ...
 
-    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
-        """Return what has ended and still says what was asked for.
+    async def forgettable(self, ended_before: float) -> list[Generation]:
+        """Return records that ended before a time and of which there is something to forget.
 
-        Args:
-            job: only this one; None: all, whoever's they are, or the person's.
-            ended_before: only those that ended before a time.
+        They are those of all accounts, or the person's.
         """
         ...
 
-    async def forget(self, jobs: Sequence[Generation]) -> str:
+    async def forget(self, jobs: Sequence[Generation]) -> Forgotten:
         """Take prompts, arguments, references, previews and files out of records that have ended.
 
-        Key, amount and outcome stay, since caps and the history rest on them. Files are for whoever
-        asks, and before it: nobody knows of them any more after.
+        Key, amount and outcome stay, since caps and the history rest on them. What is no longer as
+        it was read stays whole: it may have files by now that nobody deleted.
 
-        Returns:
-            Where something of it is still to be found, and until when, as a sentence; empty:
-            nowhere in the ledger.
+        Args:
+            jobs: the records, whose files are deleted by then: nothing else knows where they are.
         """
         ...
 

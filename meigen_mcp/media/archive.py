@@ -5,7 +5,6 @@
 
 import hashlib
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -52,7 +51,11 @@ class Archive(Protocol):
         ...
 
     def discard(self, path: str, before: float) -> bool:
-        """Delete a file that was kept before a time; return whether it was there."""
+        """Delete a file that was kept before a time; return whether it is gone, by whomever.
+
+        Raises:
+            OSError: it cannot be deleted, or nobody can tell.
+        """
         ...
 
 
@@ -80,13 +83,15 @@ class FolderArchive:
         return place if place and is_ordinary_file(place) else None
 
     def discard(self, path: str, before: float) -> bool:
-        """Delete a file that was kept before a time."""
-        place = self.find(path)
-        with suppress(OSError):
-            if place is not None and place.lstat().st_mtime < before:
-                place.unlink()
-                return True
-        return False
+        """Delete a file that was kept before a time; return whether it is gone."""
+        name = archived_name(path)
+        if name is None:
+            return False
+        place = self._place(name)
+        if is_ordinary_file(place) and place.lstat().st_mtime < before:
+            place.unlink(missing_ok=True)
+            return True
+        return whole_files.is_gone(place, self.folder)
 
     def _place(self, name: str) -> Path:
         return self.folder / name[:2] / name

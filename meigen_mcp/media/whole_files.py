@@ -177,6 +177,21 @@ def _move_into_place(partial: Path, target: Path) -> bool:
     return True
 
 
+def is_gone(path: Path, folder: Path) -> bool:
+    """Return whether nothing is at a place in a folder.
+
+    Raises:
+        OSError: that cannot be known: the folder cannot be read, or is empty, as one is where
+            nothing is mounted.
+    """
+    if os.path.lexists(path):
+        return False
+    with os.scandir(folder) as found:
+        if next(found, None) is None:
+            raise FileNotFoundError(errno.ENOENT, "its folder is empty: is it mounted?", str(path))
+    return True
+
+
 def discard(path: Path, at: float, before: float) -> bool:
     """Delete a file of ours, with its sidecar; return whether it was there and ours.
 

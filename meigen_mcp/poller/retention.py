@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from meigen_mcp import saving
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.records import Records
-from meigen_mcp.media import whole_files
+from meigen_mcp.media import reasons, whole_files
 from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.publishing import time_of
 from meigen_mcp.media.store import Media
@@ -47,7 +48,7 @@ async def discard(records: Records, media: Media, days: float, now: float) -> in
         now: the time.
 
     Returns:
-        How many files were deleted.
+        How many saved files are gone.
     """
     before, place, count = now - days * DAY, 0, 0
     reason = f"Deleted {plain(days)} days after it was made, as MEIGEN_KEEP_DAYS says."
@@ -58,30 +59,46 @@ async def discard(records: Records, media: Media, days: float, now: float) -> in
             else:
                 gone = await anyio.to_thread.run_sync(delete_archived, job, media.archive, before)
             if gone:
-                log.info("deleted %d saved files of %s", len(gone), job.name)
-                change = partial(saving.discarded, indices=gone, reason=reason)
+                log.info("%d old files of %s are deleted", len(gone), job.name)
+                change = partial(
+                    saving.discarded, gone=gone, reason=reason, unshown=reasons.NO_LONGER
+                )
                 await records.change(job, change, patient=True)
-            count += len(gone)
+            count += len(gone.intersection(job.files))
     return count
 
 
-def delete_archived(job: Generation, archive: Archive, before: float) -> tuple[int, ...]:
-    """Delete what an archive keeps of a generation; return which of its media are gone."""
-    if job.preview is not None:
-        archive.discard(job.preview, before)
-    return tuple(
-        index
-        for index, name in enumerate(job.files)
-        if name is not None and archive.discard(name, before)
-    )
+def delete_archived(job: Generation, archive: Archive, before: float) -> set[str]:
+    """Delete what an archive keeps of a generation; return which of its files are gone.
+
+    Also those that a run deleted which was ended before it could say so.
+    """
+    return _gone(job, lambda name: archive.discard(name, before))
 
 
-def delete_saved(job: Generation, folder: Path | None, before: float) -> tuple[int, ...]:
-    """Delete the saved files of a generation that are ours; return which media they were."""
-    return tuple(
-        index
-        for index, name in enumerate(job.files)
-        if name is not None
-        and Path(name).parent == folder
-        and whole_files.discard(Path(name), time_of(job), before)
-    )
+def delete_saved(job: Generation, folder: Path | None, before: float) -> set[str]:
+    """Delete the saved files of a generation that are ours; return which of its files are gone.
+
+    Previews are deleted elsewhere.
+    """
+
+    def discard(name: str) -> bool:
+        path = Path(name)
+        if name == job.preview:
+            return whole_files.is_gone(path, path.parent)
+        if path.parent != folder:
+            return False
+        return whole_files.discard(path, time_of(job), before) or whole_files.is_gone(path, folder)
+
+    return _gone(job, discard)
+
+
+def _gone(job: Generation, discard: Callable[[str], bool]) -> set[str]:
+    gone: set[str] = set()
+    for name in filter(None, (*job.files, job.preview)):
+        try:
+            if discard(name):
+                gone.add(name)
+        except OSError as error:
+            log.warning("an old file of %s cannot be deleted: %s", job.name, error.strerror)
+    return gone

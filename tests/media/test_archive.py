@@ -66,6 +66,7 @@ def test_what_is_kept_is_found_wherever_the_folder_is_mounted(tmp_path: Path) ->
     found.unlink()
     found.symlink_to("/etc/passwd")
     assert (moved.find(str(file)), moved.discard(str(file), 2e10)) == (None, False)
+    assert found.is_symlink()
 
 
 def test_what_is_younger_stays(tmp_path: Path) -> None:

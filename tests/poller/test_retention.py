@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from support.in_memory import InMemory, connect, make_settings
 
 from meigen_mcp.app import open_account
 from meigen_mcp.generation import Generation
+from meigen_mcp.media import reasons
 from meigen_mcp.poller import retention
 from meigen_mcp.poller.retention import DAY
 from meigen_mcp.sandbox.emulator import Emulator
@@ -116,7 +117,7 @@ async def test_what_was_fetched_again_begins_its_days_anew(kept: Kept) -> None:
         job = await account.ledger.records.get(kept.name)
         assert job is not None
         before = kept.file.stat().st_ctime - 1
-        assert retention.delete_saved(job, account.media.folder, before) == ()
+        assert retention.delete_saved(job, account.media.folder, before) == set()
     assert kept.file.exists()
 
 
@@ -127,3 +128,47 @@ async def test_it_is_off_unless_it_is_set(tmp_path: Path) -> None:
         for given in ({}, {"MEIGEN_KEEP_DAYS": "30"}, {"MEIGEN_KEEP_DAYS": "0"})
     ]
     assert values == [None, 30.0, None]
+
+
+async def test_what_an_ended_run_deleted_is_said_by_the_next(kept: Kept) -> None:
+    """It deleted the file, and was killed before it wrote so."""
+    kept.file.unlink()
+    assert (await kept.look(30, 29))[1].files == (str(kept.file),)
+    kept.file.with_name("other.txt").write_text("mine", encoding="utf-8")
+    count, job = await kept.look(30, 31)
+    assert (count, job.files, len(job.unsaved)) == (1, (None,), 1)
+
+
+async def test_a_folder_that_is_empty_is_not_known_to_be_ours(kept: Kept) -> None:
+    """Nothing may be mounted there just now."""
+    for file in kept.file.parent.iterdir():
+        file.unlink()
+    assert (await kept.look(30, 31))[1].files == (str(kept.file),)
+
+
+@pytest.mark.parametrize("saved", [True, False])
+async def test_what_an_archive_lost_is_said_with_its_preview(
+    saved: bool, tmp_path: Path, emulator: Emulator
+) -> None:
+    """In one change; also where there is a preview alone."""
+    settings = make_settings(
+        tmp_path, MEIGEN_MEDIA_DIR=str(tmp_path / "kept"), MEIGEN_MEDIA_URL="http://127.0.0.1:1"
+    )
+    async with connect(settings, emulator) as on:
+        made = await on.call("generate_image", **PHOTO)
+    async with open_account(settings, InMemory(emulator)) as account:
+        records = account.ledger.records
+        job = await records.get(made["generationId"])
+        assert job is not None
+        assert account.media.archive is not None
+        later = (job.finished_at or 0) + 40 * DAY
+        if not saved:
+            job = await records.change(job, lambda fresh: replace(fresh, files=()))
+        for path in filter(None, (*job.files, job.preview)):
+            assert account.media.archive.discard(path, later)  # and then the run was ended
+        assert await retention.discard(records, account.media, 30, later) == int(saved)
+        job = await records.get(made["generationId"])
+        assert job is not None
+        told = (any(job.files), job.preview, job.unshown, len(job.unsaved))
+        assert told == (False, None, reasons.NO_LONGER, int(saved))
+        assert await records.saved_before(later, 0, 9) == []

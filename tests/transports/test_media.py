@@ -15,7 +15,7 @@ from support.over_http import connected, inside, patient
 
 from meigen_mcp.app import open_account
 from meigen_mcp.commands import jobs, team
-from meigen_mcp.media.archive import FolderArchive
+from meigen_mcp.ledger.whose import SeveralPeople
 from meigen_mcp.people import person_id
 from meigen_mcp.poller import retention
 from meigen_mcp.sandbox.emulator import Emulator
@@ -154,28 +154,12 @@ async def test_of_two_people_s_calls_with_one_id_one_is_forgotten(
             (await by.call_tool("generate_image", chosen)).structured_content
             for by in (on.ann, on.bob)
         ]
-        with pytest.raises(jobs.NotPossible, match="requestId of several people's generations"):
+        with pytest.raises(SeveralPeople, match="the calls of several people"):
             await jobs.run(on.settings, chosen["requestId"], forget_one=True)
         said = await jobs.run(on.settings, made[0]["generationId"], forget_one=True)
         assert "preview of 1 generation;" in said
         answers = [(await on.get(each["mediaUrls"][0])).status_code for each in made]
         assert answers == [404, 200]
-
-
-async def test_what_cannot_be_deleted_is_not_called_forgotten(
-    tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its record still names it, so the same command ends it later."""
-    async with keeping(tmp_path, emulator) as on:
-        with monkeypatch.context() as readonly:
-            readonly.setattr(FolderArchive, "discard", lambda *_: False)
-            with pytest.raises(jobs.NotPossible, match="call again when they can") as stuck:
-                await jobs.run(on.settings, on.made["generationId"], forget_one=True)
-        assert str(tmp_path / "kept") in stuck.value.message
-        assert (await on.get(on.url)).status_code == 200
-        said = await jobs.run(on.settings, on.made["generationId"], forget_one=True)
-        assert "preview of 1 generation;" in said
-        assert (await on.get(on.url)).status_code == 404
 
 
 async def test_what_is_old_or_forgotten_is_no_longer_kept(

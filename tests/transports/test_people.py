@@ -22,7 +22,7 @@ from support.task_client import DeclaresTasks, begin, get_task, result_of
 
 from meigen_mcp.commands import approve, team
 from meigen_mcp.errors import NotFound
-from meigen_mcp.ledger.offers import SeveralOffers
+from meigen_mcp.ledger.whose import SeveralPeople
 from meigen_mcp.people import person_id, wire_key
 from meigen_mcp.poller.room import MOST
 from meigen_mcp.sandbox.emulator import Emulator
@@ -151,7 +151,7 @@ async def test_an_offer_of_one_is_none_of_another(
         assert (await bob.call("generate_image", **passed_on))["status"] == "needs_approval"
         assert jobs_of(emulator) == []
         settings, name = make_settings(tmp_path), offered["requestId"]
-        with pytest.raises(SeveralOffers, match="with --person"):
+        with pytest.raises(SeveralPeople, match="with --person"):
             await approve.run(settings, name)
         said = await approve.run(settings, name, "Ann")
         assert said.startswith(f"Approved for Ann ({person_id(ann.issuer.url, 'ann')}): generate_")

@@ -5,11 +5,12 @@ from dataclasses import fields, replace
 from psycopg.rows import DictRow
 
 from meigen_mcp.ledger.columns import read_quote, write
-from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, meant
+from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
+from meigen_mcp.ledger.whose import meant
 
 _COLUMNS = tuple(field.name for field in fields(Offer))
 _READ = f"SELECT {', '.join(_COLUMNS)} FROM meigen.offers WHERE "  # noqa: S608  # our own names
@@ -55,19 +56,28 @@ class PostgresOffers:
 
         return await self._database.write(keep)
 
+    async def standing(self, request_id: str, now: float) -> list[Offer]:
+        """Return all that stand under an id, the newest first."""
+        return await self._database.read(lambda db: _standing(db, request_id, now))
+
     async def approve(self, request_id: str, now: float, person: str | None = None) -> Offer | None:
         """Note the yes to the newest standing offer with an id."""
 
         async def keep(db: Connection) -> Offer | None:
-            found = await rows.every(
-                db,
-                f"{_READ} request_id = %s AND {_STANDING} ORDER BY made_at DESC FOR UPDATE",
-                (request_id, now - OFFERED_FOR, now),
-            )
-            offer = meant(request_id, [_read(row) for row in found], person)
+            found = await _standing(db, request_id, now, "FOR UPDATE")
+            offer = meant(request_id, found, person)
             return offer and await _write(db, replace(offer, approved_at=now))
 
         return await self._database.write(keep)
+
+
+async def _standing(db: Connection, request_id: str, now: float, lock: str = "") -> list[Offer]:
+    found = await rows.every(
+        db,
+        f"{_READ} request_id = %s AND {_STANDING} ORDER BY made_at DESC {lock}",
+        (request_id, now - OFFERED_FOR, now),
+    )
+    return [_read(row) for row in found]
 
 
 async def find_offer(db: Connection, account: str, request_id: str, now: float) -> Offer | None:

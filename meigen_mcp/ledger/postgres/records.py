@@ -14,7 +14,7 @@ from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.team import allowances, spent
-from meigen_mcp.ledger.records import Change, Overview, TakenOver
+from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
 
@@ -114,57 +114,56 @@ class PostgresRecords:
     async def saved_before(
         self, finished_before: float, after: int, limit: int
     ) -> list[tuple[int, Generation]]:
-        """Return records with saved files that ended before a time, the oldest first."""
+        """Return records with saved files or a preview that ended before a time."""
 
         async def query(db: Connection) -> list[tuple[int, Generation]]:
             found = await rows.every(
                 db,
                 "SELECT * FROM meigen.generations WHERE id > %s AND status = 'completed'"
-                " AND finished_at < %s AND strpos(files, '\"') > 0 ORDER BY id LIMIT %s",
+                " AND finished_at < %s AND (strpos(files, '\"') > 0 OR preview IS NOT NULL)"
+                " ORDER BY id LIMIT %s",
                 (after, finished_before, limit),
             )
             return [(row["id"], rows.read(row)) for row in found]
 
         return await self._database.read(query)
 
-    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
-        """Return what has ended and still says what was asked for."""
+    async def forgettable(self, ended_before: float) -> list[Generation]:
+        """Return records that ended before a time and of which there is something to forget."""
 
         async def query(db: Connection) -> list[Generation]:
+            person = self._accounts.person
             found = await rows.every(
                 db,
-                "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"
-                " AND next_look IS NULL AND finished_at < %s AND prompt <> ''"
-                " AND (%s::text IS NULL OR (account = %s AND request_id = %s))"
-                " AND (%s::text IS NULL OR strpos(account, '#') > 0"
-                " AND split_part(account, '#', 2) = %s) ORDER BY id",
-                (
-                    ended_before,
-                    *((job.request_id, job.account, job.request_id) if job else (None,) * 3),
-                    self._accounts.person or None,
-                    self._accounts.person,
-                ),
+                "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # ours
+                " AND next_look IS NULL AND finished_at < %s"
+                " AND (prompt <> '' OR preview IS NOT NULL OR strpos(files, '\"') > 0)"
+                f"{_OF_PERSON if person else ''} ORDER BY id",
+                (ended_before, *([person] if person else [])),
             )
             return [rows.read(row) for row in found]
 
         return await self._database.read(query)
 
-    async def forget(self, jobs: Sequence[Generation]) -> str:
+    async def forget(self, jobs: Sequence[Generation]) -> Forgotten:
         """Take what was asked for, and files, out of records that have ended."""
 
-        async def take_out(db: Connection) -> None:
-            for job in jobs:
+        async def take_out(db: Connection) -> list[Generation]:
+            same = [job for job in jobs if await rows.lock(db, job.account, job.request_id) == job]
+            for job in same:
                 await db.execute(
                     b"UPDATE meigen.generations SET prompt = '', arguments = '{}', body = '',"
                     b" made_from = '[]', preview = NULL, files = '[]', unsaved = '[]',"
                     b" fingerprint = '', version = (SELECT meigen.tick())"
-                    b" WHERE account = %s AND request_id = %s"
-                    b" AND status IN ('completed', 'failed') AND next_look IS NULL",
+                    b" WHERE account = %s AND request_id = %s",
                     (job.account, job.request_id),
                 )
+            return same
 
-        await self._database.write(take_out)
-        return "The database keeps the old rows until it is vacuumed, and in its backups."
+        return Forgotten(
+            await self._database.write(take_out),
+            "The database keeps the old rows until it is vacuumed, and in its backups.",
+        )
 
     async def last_balance(self) -> tuple[Balance, float] | None:
         """Return the account's credits as the API last told them, and when."""

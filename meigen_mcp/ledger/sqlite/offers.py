@@ -5,9 +5,10 @@ from dataclasses import fields, replace
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.columns import read_quote, write
-from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, ended, meant
+from meigen_mcp.ledger.offers import MOST_OFFERS, OFFERED_FOR, Event, Offer, ended
 from meigen_mcp.ledger.sqlite.accounts import SqliteAccounts
 from meigen_mcp.ledger.sqlite.worker import Worker
+from meigen_mcp.ledger.whose import meant
 
 _COLUMNS = tuple(field.name for field in fields(Offer))
 _READ = f"SELECT {', '.join(_COLUMNS)} FROM offers WHERE quote IS NOT NULL AND "  # noqa: S608  # our own names
@@ -44,18 +45,26 @@ class SqliteOffers:
 
         return await self._worker.write(keep)
 
+    async def standing(self, request_id: str, now: float) -> list[Offer]:
+        """Return all that stand under an id, the newest first."""
+        return await self._worker.read(lambda db: _standing(db, request_id, now))
+
     async def approve(self, request_id: str, now: float, person: str | None = None) -> Offer | None:
         """Note the yes to the newest standing offer with an id."""
 
         def keep(db: sqlite3.Connection) -> Offer | None:
-            found = db.execute(
-                f"{_READ} request_id = :request_id AND {_STANDING} ORDER BY made_at DESC",
-                _of("", request_id, now),
-            ).fetchall()
-            offer = meant(request_id, [_read(row) for row in found], person)
+            offer = meant(request_id, _standing(db, request_id, now), person)
             return offer and _write(db, replace(offer, approved_at=now))
 
         return await self._worker.write(keep)
+
+
+def _standing(db: sqlite3.Connection, request_id: str, now: float) -> list[Offer]:
+    found = db.execute(
+        f"{_READ} request_id = :request_id AND {_STANDING} ORDER BY made_at DESC",
+        _of("", request_id, now),
+    ).fetchall()
+    return [_read(row) for row in found]
 
 
 def find_offer(db: sqlite3.Connection, account: str, request_id: str, now: float) -> Offer | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
-from meigen_mcp.ledger.records import Change, Overview, TakenOver
+from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
@@ -104,12 +104,13 @@ class SqliteRecords:
     async def saved_before(
         self, finished_before: float, after: int, limit: int
     ) -> list[tuple[int, Generation]]:
-        """Return records with saved files that ended before a time, the oldest first."""
+        """Return records with saved files or a preview that ended before a time."""
 
         def query(db: sqlite3.Connection) -> list[tuple[int, Generation]]:
             found = db.execute(
                 "SELECT * FROM generations WHERE id > ? AND status = 'completed'"
-                " AND finished_at < ? AND files LIKE '%\"%' ORDER BY id LIMIT ?",
+                " AND finished_at < ? AND (files LIKE '%\"%' OR preview IS NOT NULL)"
+                " ORDER BY id LIMIT ?",
                 (after, finished_before, limit),
             ).fetchall()
             return [(row["id"], rows.read(row)) for row in found]
@@ -117,49 +118,47 @@ class SqliteRecords:
         # It may look through a whole ledger, which the loop does not wait for.
         return await self._worker.write(query, durable=False)
 
-    async def forgettable(self, job: Generation | None, ended_before: float) -> list[Generation]:
-        """Return what has ended and still says what was asked for."""
+    async def forgettable(self, ended_before: float) -> list[Generation]:
+        """Return records that ended before a time and of which there is something to forget."""
 
         def query(db: sqlite3.Connection) -> list[Generation]:
             found = db.execute(
                 "SELECT * FROM generations WHERE status IN ('completed', 'failed')"
-                " AND next_look IS NULL AND finished_at < ? AND prompt <> ''"
-                " AND (? IS NULL OR (account = ? AND request_id = ?))"
+                " AND next_look IS NULL AND finished_at < ?"
+                " AND (prompt <> '' OR preview IS NOT NULL OR files LIKE '%\"%')"
                 " AND (? IS NULL OR instr(account, '#') > 0"
-                " AND substr(account, instr(account, '#') + 1) = ?)",
-                (
-                    ended_before,
-                    *((job.request_id, job.account, job.request_id) if job else (None,) * 3),
-                    self._accounts.person or None,
-                    self._accounts.person,
-                ),
-            )
-            return [rows.read(row) for row in found.fetchall()]
+                " AND substr(account, instr(account, '#') + 1) = ?) ORDER BY id",
+                (ended_before, self._accounts.person or None, self._accounts.person),
+            ).fetchall()
+            return [rows.read(row) for row in found]
 
-        # It looks through a whole ledger, which the loop does not wait for.
-        return await self._worker.apart(query)
+        return await self._worker.read(query)
 
-    async def forget(self, jobs: Sequence[Generation]) -> str:
+    async def forget(self, jobs: Sequence[Generation]) -> Forgotten:
         """Take what was asked for, and files, out of records that have ended."""
 
-        def take_out(db: sqlite3.Connection) -> None:
+        def take_out(db: sqlite3.Connection) -> list[Generation]:
             db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
+            same = [job for job in jobs if rows.find(db, job.account, job.request_id) == job]
             version = rows.tick(db)
             db.executemany(
                 "UPDATE generations SET prompt = '', arguments = '{}', body = '', made_from = '[]',"
                 " preview = NULL, files = '[]', unsaved = '[]', fingerprint = '', version = ?"
-                " WHERE account = ? AND request_id = ? AND status IN ('completed', 'failed')"
-                " AND next_look IS NULL",
-                [(version, job.account, job.request_id) for job in jobs],
+                " WHERE account = ? AND request_id = ?",
+                [(version, job.account, job.request_id) for job in same],
             )
+            return same
 
-        await self._worker.write(take_out)
+        forgotten = await self._worker.write(take_out)
         blocked = await self._worker.apart(
             lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         )
-        if not blocked:
-            return ""
-        return "Another server has the ledger open: its files are overwritten when that ends."
+        return Forgotten(
+            forgotten,
+            "Another server has the ledger open: its files are overwritten when that ends."
+            if blocked
+            else "",
+        )
 
     async def last_balance(self) -> tuple[Balance, float] | None:
         """Return the account's credits as the API last told them, and when."""

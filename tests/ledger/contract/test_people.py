@@ -16,9 +16,10 @@ from support.engines import Place, PostgresPlace
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import AskFirst, Terms
 from meigen_mcp.ledger.ledger import Ledger, Share
-from meigen_mcp.ledger.offers import MOST_OFFERS, Offer, SeveralOffers
+from meigen_mcp.ledger.offers import MOST_OFFERS, Offer
 from meigen_mcp.ledger.queue import Kind, Wanted
 from meigen_mcp.ledger.spending import HOUR
+from meigen_mcp.ledger.whose import SeveralPeople
 from meigen_mcp.people import key_of, person_of
 
 FIVE = Decimal(5)
@@ -120,7 +121,7 @@ async def test_a_yes_to_an_id_of_two_says_whose(ledger: Ledger, ann: Share, bob:
     call = intent()
     await ann.offers.note(Offer.of(call), "offered")
     await bob.offers.note(replace(Offer.of(call), made_at=NOW + 1), "offered")
-    with pytest.raises(SeveralOffers) as told:
+    with pytest.raises(SeveralPeople) as told:
         await ledger.offers.approve(call.request_id, NOW + 2)
     assert set(told.value.people) == {"ann", "bob"}
     assert await ledger.offers.approve(call.request_id, NOW + 2, "cid") is None
@@ -227,3 +228,30 @@ async def test_a_person_stays_the_same_when_the_token_is_renewed(
     assert await renewed.of("bob").records.get("gen-1") is None
     assert await renewed.of("").records.get("gen-1") is None
     assert renewed.of("ann").accounts.own(job)
+
+
+async def test_what_goes_by_one_id_is_told_apart(ledger: Ledger, ann: Share, bob: Share) -> None:
+    """All are found by it, and of one alone something is forgotten; a changed one stays whole."""
+
+    def end(job: Generation) -> Generation:
+        return replace(job, status="failed", finished_at=NOW, next_look=None)
+
+    call = intent()
+    jobs = [await each.records.change(await added(each, call), end) for each in (ann, bob)]
+    found = await ledger.records.named(call.request_id)
+    assert sorted(found, key=lambda job: job.account) == jobs
+    assert await ann.records.named(call.request_id) == jobs[:1]
+    meanwhile = await ledger.records.change(jobs[1], lambda fresh: replace(fresh, files=("a",)))
+    assert (await ledger.records.forget(jobs)).jobs == jobs[:1]
+    assert await ledger.records.forgettable(NOW + 1) == [meanwhile]
+
+
+async def test_what_stands_under_one_id_is_told(ledger: Ledger, ann: Share, bob: Share) -> None:
+    """The newest first, and for an hour."""
+    call = intent()
+    offers = [
+        await share.offers.note(replace(Offer.of(call), made_at=NOW + at), "offered")
+        for at, share in enumerate((ann, bob))
+    ]
+    assert await ledger.offers.standing(call.request_id, NOW + 2) == offers[::-1]
+    assert await ledger.offers.standing(call.request_id, NOW + HOUR) == offers[1:]

@@ -117,8 +117,11 @@ async def test_records_with_old_files_are_found_page_by_page(
     await changed(ledger, young, status="completed", finished_at=NOW + 9, files=("b.png",))
     none = await added(ledger)
     await changed(ledger, none, status="completed", finished_at=NOW, files=(None,))
+    shown = await added(ledger)
+    fields = {"status": "completed", "finished_at": NOW, "files": (), "preview": "a.webp"}
+    jobs.append(await changed(ledger, shown, **fields))
     first = await ledger.records.saved_before(NOW + 1, 0, 2)
-    rest = await ledger.records.saved_before(NOW + 1, first[-1][0], 2)
+    rest = await ledger.records.saved_before(NOW + 1, first[-1][0], 9)
     assert [job for _, job in [*first, *rest]] == jobs
 
 

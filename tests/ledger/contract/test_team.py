@@ -147,13 +147,15 @@ async def test_who_is_forgotten_leaves_what_it_cost(ledger: Ledger) -> None:
     await ledger.team.meet(ANN)
     call = intent()
     await ledger.of(ANN.id).offers.note(Offer.of(call), "offered")
-    records = ledger.of(ANN.id).records
-    await records.forget(ended := await records.forgettable(None, NOW + 1))
-    assert [person_of(job.account) for job in ended] == [ANN.id]
+    hers = ledger.of(ANN.id).records
+    assert await hers.forgettable(NOW) == []
+    found = await hers.forgettable(NOW + 1)
+    assert [person_of(job.account) for job in found] == [ANN.id]
+    assert (await hers.forget(found)).jobs == found
+    assert await hers.forgettable(NOW + 1) == []
     await ledger.team.forget(ANN.id)
     assert await ledger.team.members(NOW) == []
     assert (await ledger.of(ANN.id).calls.open_call(call, call.request_id)).offer is None
-    found = await ledger.records.newest(9)
-    prompts = {person_of(job.account): job.prompt for _, job in found}
+    prompts = {person_of(job.account): job.prompt for _, job in await ledger.records.newest(9)}
     assert prompts == {ANN.id: "", BOB.id: "a red cube", "": "a red cube"}
     assert (await ledger.of(ANN.id).records.overview(1, NOW)).spent_today == 5
