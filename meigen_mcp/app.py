@@ -237,6 +237,7 @@ async def run_service(
             yield Service(
                 *(settings, asked, catalogue, references),
                 links=account.media.links,
+                archive=account.media.archive,
                 tally=tally,
                 monotonic=monotonic,
             )

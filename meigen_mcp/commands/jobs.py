@@ -98,9 +98,8 @@ async def run(
             job = await settle(account, job, now, charged=outcome == "charged")
         elif call_off:
             job = await end_queued(account, job, now)
-        return json.dumps(
-            views.generation_structure(still_shown(job), now), indent=2, ensure_ascii=False
-        )
+        shown = await still_shown(job, account.media.archive)
+        return json.dumps(views.generation_structure(shown, now), indent=2, ensure_ascii=False)
 
 
 def _other_folders(folders: Mapping[Path, str]) -> str:
@@ -129,7 +128,8 @@ async def overview(
     groups: dict[str, list[Generation]] = {}
     for job in newest.jobs:
         own = account.ledger.accounts.own(job)
-        groups.setdefault("" if own else job.account, []).append(still_shown(job))
+        shown = await still_shown(job, account.media.archive)
+        groups.setdefault("" if own else job.account, []).append(shown)
     key = await account.ledger.key()
     names = {name_account(origin, one.token, key): one.where for one in reversed(known)}
     parts: list[str] = []

@@ -4,7 +4,7 @@ What a file is is told by its content, not by its name, and so is whether it is 
 """
 
 import functools
-from contextlib import ExitStack, suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -138,7 +138,9 @@ class Media:
         if self.folder is None:
             raise NotSaved(reasons.OFF)
         try:
-            with whole_files.new(self.folder, private=self.archive is not None) as partial:
+            async with whole_files.new_aside(
+                self.folder, private=self.archive is not None
+            ) as partial:
                 suffix, whole = await self._download(job, index, partial)
                 suffix, cut = await anyio.to_thread.run_sync(ends.examine, partial, suffix)
                 _must_be(job.media_type, suffix)
@@ -192,7 +194,7 @@ class Media:
             TooLarge: it does not fit into one message.
             ApiError: it cannot be had.
         """
-        saved = self._saved_path(job, index)
+        saved = await self._saved_path(job, index)
         if saved is not None:
             with suppress(OSError, UnreadableReply):  # gone, or no longer what it was
                 return await self._read_file(job, index, saved, largest)
@@ -203,7 +205,7 @@ class Media:
                 async for chunk in body.pieces():
                     data += chunk
                     if len(data) > largest:
-                        raise self.too_large(job, index, largest)
+                        raise await self.too_large(job, index, largest)
         if scope.cancelled_caught:
             raise UnreadableReply("The result did not arrive in time.")
         return self._medium(bytes(data), job)
@@ -211,14 +213,16 @@ class Media:
     async def _read_file(self, job: Generation, index: int, path: Path, largest: int) -> Medium:
         data = await anyio.to_thread.run_sync(read_ordinary_file, path, largest)
         if data is None:
-            raise self.too_large(job, index, largest)
+            raise await self.too_large(job, index, largest)
         return self._medium(data, job)
 
-    def _saved_path(self, job: Generation, index: int) -> Path | None:
+    async def _saved_path(self, job: Generation, index: int) -> Path | None:
         """Return the file that a medium was saved to, if it is there and no link took its place."""
         name = job.files[index] if index < len(job.files) else None
-        if name is None or self.archive is not None:
-            return self.archive.find(name) if name and self.archive else None
+        if name is None:
+            return None
+        if self.archive is not None:
+            return await anyio.to_thread.run_sync(self.archive.find, name)
         return Path(name) if is_ordinary_file(name) else None
 
     def _medium(self, data: bytes, job: Generation) -> Medium:
@@ -227,9 +231,9 @@ class Media:
             raise UnreadableReply(f"The result is not {job.media_type} data.")
         return Medium(data, MIME[suffix])
 
-    def too_large(self, job: Generation, index: int, largest: int) -> TooLarge:
+    async def too_large(self, job: Generation, index: int, largest: int) -> TooLarge:
         """Return the error that says where a medium is which fits into no message."""
-        saved = self._saved_path(job, index)
+        saved = await self._saved_path(job, index)
         named = saved is not None and not self._discreet
         url = (self.links.on(job) if self.links else job).media_urls[index]
         where = url + (f" or at {saved}" if named else "")
@@ -252,7 +256,7 @@ class Media:
         if clip and not previews.video_extra():
             return Shown(None, reasons.NO_FRAMES)
         try:
-            with ExitStack() as downloaded:
+            async with AsyncExitStack() as downloaded:
                 async with self._places:
                     paths: list[Path | None] = []
                     lost: dict[int, str] = {}
@@ -279,7 +283,7 @@ class Media:
         return Shown(path, reasons.not_drawn(job, drawn.left_out, lost))
 
     async def _at_hand(
-        self, job: Generation, index: int, folder: Path, downloaded: ExitStack
+        self, job: Generation, index: int, folder: Path, downloaded: AsyncExitStack
     ) -> Path:
         """Return the saved file, else a partial file with the medium.
 
@@ -287,9 +291,9 @@ class Media:
             ApiError: it cannot be had.
             OSError: the folder cannot be written.
         """
-        if (saved := self._saved_path(job, index)) is not None:
+        if (saved := await self._saved_path(job, index)) is not None:
             return saved
-        partial = downloaded.enter_context(whole_files.new(folder, private=True))
+        partial = await downloaded.enter_async_context(whole_files.new_aside(folder, private=True))
         await self._download(job, index, partial)
         return partial
 
@@ -306,9 +310,10 @@ class Media:
                 " this server, or name a picture",
             )
         folder, frame = self._previews or self.folder, None
-        with suppress(OSError, ApiError), ExitStack() as downloaded:
-            path = folder and await self._at_hand(job, index, folder, downloaded)
-            frame = path and await self._drawing.last_frame(path)
+        with suppress(OSError, ApiError):
+            async with AsyncExitStack() as downloaded:
+                path = folder and await self._at_hand(job, index, folder, downloaded)
+                frame = path and await self._drawing.last_frame(path)
         if not frame:
             raise ReferenceRefused(
                 "its last frame, which stands for it, cannot be read", "name a picture"
@@ -346,7 +351,7 @@ class Media:
 
     async def seconds(self, job: Generation, index: int) -> float | None:
         """Return the length of a saved clip, or None where it is not known."""
-        if (saved := self._saved_path(job, index)) is not None:
+        if (saved := await self._saved_path(job, index)) is not None:
             with suppress(OSError):
                 return (await anyio.to_thread.run_sync(clips.read, saved)).seconds
         return None
@@ -371,17 +376,15 @@ def _must_be(medium: MediaType, suffix: str | None) -> str:
     return suffix
 
 
-def _saved_path(job: Generation, index: int) -> Path | None:
-    """Return the file that a medium was saved to, if it is there and no link took its place."""
-    name = job.files[index] if index < len(job.files) else None
-    return Path(name) if name is not None and is_ordinary_file(name) else None
-
-
-def still_shown(job: Generation) -> Generation:
+async def still_shown(job: Generation, archive: Archive | None = None) -> Generation:
     """Return a record without a preview that was kept long enough, or that somebody deleted."""
-    if job.preview is None or is_ordinary_file(job.preview):
+    if job.preview is None:
         return job
-    return replace(job, preview=None, unshown=reasons.NO_LONGER)
+    if archive is not None:  # it may be on a network
+        there = await anyio.to_thread.run_sync(archive.find, job.preview) is not None
+    else:
+        there = is_ordinary_file(job.preview)
+    return job if there else replace(job, preview=None, unshown=reasons.NO_LONGER)
 
 
 __all__ = [

@@ -8,12 +8,15 @@ import errno
 import math
 import os
 import stat
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from filecmp import cmp
 from pathlib import Path
 from uuid import uuid4
+
+import anyio
+import anyio.to_thread
 
 from meigen_mcp.system import private_file, private_folder, sync_names
 
@@ -47,6 +50,18 @@ def new(folder: Path, *, private: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # Windows keeps what a cancelled write still has open
             partial.unlink()
+
+
+@asynccontextmanager
+async def new_aside(folder: Path, *, private: bool = False) -> AsyncIterator[Path]:
+    """Give a new partial file by a thread: a folder on a network stops no loop. See `new`."""
+    made = new(folder, private=private)
+    partial = await anyio.to_thread.run_sync(made.__enter__)
+    try:
+        yield partial
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(made.__exit__, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,7 +134,7 @@ class Resources:
         medium = await self._media.read(job, index, largest)
         late = over_http and anyio.current_time() - began > PLAIN_FOR
         if late and len(medium.data) > LARGEST_IN_EVENT:
-            raise self._media.too_large(job, index, LARGEST_IN_EVENT)
+            raise await self._media.too_large(job, index, LARGEST_IN_EVENT)
         blob = base64.b64encode(medium.data).decode()
         return t.BlobResourceContents(uri=uri, mime_type=medium.mime_type, blob=blob)
 

@@ -13,6 +13,7 @@ from meigen_mcp.catalogue.reference_rules import rename_files
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.ledger import Ledger
+from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
@@ -49,6 +50,7 @@ class Answering:
         clocks: what it waits by.
         closing: whether the server ends, and every call answers at once.
         links: the URLs of results that last; None: MeiGen's count.
+        archive: where previews are kept; None: where their records say.
 
     Attributes:
         marks: notes which calls were answered.
@@ -60,7 +62,9 @@ class Answering:
         ledger: Ledger,
         clocks: Clocks,
         closing: Callable[[], bool],
+        *,
         links: MediaLinks | None = None,
+        archive: Archive | None = None,
     ) -> None:
         self.marks = Marks(ledger)
         self._settings = settings
@@ -68,10 +72,11 @@ class Answering:
         self._clocks = clocks
         self._closing = closing
         self._links = links
+        self._archive = archive
 
-    def shown(self, job: Generation) -> Generation:
+    async def shown(self, job: Generation) -> Generation:
         """Return a record as answers may tell it."""
-        job, preview = still_shown(job), None
+        job, preview = await still_shown(job, self._archive), None
         if self._links is not None:
             job, preview = self._links.on(job), self._links.of_preview(job)
         if self._settings.names_paths:
@@ -165,7 +170,7 @@ class Answering:
         except Exception as error:  # noqa: BLE001  # money may have moved: the call is told its id
             unknown = unforeseen("waiting", error)
             broken = as_far_as_known(waiting.job if waiting else job, unknown)
-        return replace(broken, job=self.shown(broken.job))
+        return replace(broken, job=await self.shown(broken.job))
 
     async def _outcome(self, waiting: Waiting) -> Outcome:
         job, place, starts = waiting.job, 0, None
@@ -173,7 +178,7 @@ class Answering:
             place, starts = await waiting.place()
         others = not self._ledger.accounts.own(job)
         return Outcome(
-            self.shown(job),
+            await self.shown(job),
             job.status,
             place=place,
             starts_at=starts,
@@ -210,7 +215,7 @@ class Answering:
         if not runs(job):
             saving = job.status == "completed" and not job.at_rest
             later = saving and now < (job.finished_at or 0) + SAVING
-            return Outcome(self.shown(job), job.status, preview=job.preview, later=later)
+            return Outcome(await self.shown(job), job.status, preview=job.preview, later=later)
         place, starts = 0, None
         try:
             followed = await self._ledger.changes.follow(job, now, until=now + POLLED_WITHIN)
@@ -218,7 +223,7 @@ class Answering:
                 place, starts = await followed.place(now)
         except LedgerUnavailable:
             pass  # it is only looked at less often
-        return Outcome(self.shown(job), job.status, place=place, starts_at=starts, later=True)
+        return Outcome(await self.shown(job), job.status, place=place, starts_at=starts, later=True)
 
 
 def runs(job: Generation) -> bool:

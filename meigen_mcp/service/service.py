@@ -23,6 +23,7 @@ from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Opening
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.offers import fingerprint
+from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.service.aftermath import after_money
 from meigen_mcp.service.answering import Answering, Begun, runs
@@ -57,6 +58,7 @@ class Service:
         references: ReferenceResolver,
         *,
         links: MediaLinks | None = None,
+        archive: Archive | None = None,
         tally: Tally | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -70,7 +72,9 @@ class Service:
         self._ledger = ledger
         self._references = references
         self._budget = Budget(settings, ledger, catalogue, self.clocks)
-        self._answering = Answering(settings, ledger, self.clocks, lambda: self._closing, links)
+        self._answering = Answering(
+            *(settings, ledger, self.clocks, lambda: self._closing), links=links, archive=archive
+        )
 
     def close(self) -> None:
         """Let every waiting call answer at once with how things stand."""
@@ -82,7 +86,7 @@ class Service:
     async def record(self, name: str) -> Generation | None:
         """Return the generation with this `generationId` or `requestId`, as it may be told."""
         job = await self._ledger.records.get(name)
-        return None if job is None else self._answering.shown(job)
+        return None if job is None else await self._answering.shown(job)
 
     async def source(self, name: str) -> Generation | None:
         """Return the same with its files, for whoever reads their bytes and names none."""
@@ -91,12 +95,12 @@ class Service:
     async def page(self, limit: int, before: int | None) -> list[tuple[int, Generation]]:
         """Return generations, newest first, each with its place; `before` is the last one seen."""
         found = await self._ledger.records.newest(limit, before)
-        return [(place, self._answering.shown(job)) for place, job in found]
+        return [(place, await self._answering.shown(job)) for place, job in found]
 
     async def listing(self, limit: int) -> Listing:
         """Return the newest generations, with what was spent."""
         found = await self._ledger.records.overview(limit, self.clock())
-        jobs = tuple(self._answering.shown(job) for job in found.jobs)
+        jobs = tuple([await self._answering.shown(job) for job in found.jobs])
         anew = self.settings.sandbox == ""
         others = sum(not self._ledger.accounts.own(job) for job in found.jobs)
         return Listing(
@@ -122,7 +126,7 @@ class Service:
     async def changes(self, since: int) -> AsyncIterator[list[Generation]]:
         """Yield generations as they change after a version, whichever process did it."""
         async for jobs in self._ledger.changes.changes(since):
-            yield [self._answering.shown(job) for job in jobs]
+            yield [await self._answering.shown(job) for job in jobs]
 
     async def watch(self, names: Iterable[str], seconds: float) -> None:
         """Have generations looked at every interval for a while."""
@@ -137,7 +141,7 @@ class Service:
         """
         now = self.clock()
         ended = await self._ledger.records.change(job, lambda j: generation.called_off(j, now))
-        return self._answering.shown(ended)
+        return await self._answering.shown(ended)
 
     # --- generating -----------------------------------------------------------------------------
 

@@ -795,13 +795,13 @@ async def test_a_process_that_cannot_be_started_is_not_called_a_folder(
     assert shown == Shown(None, "The process that draws previews cannot be started.")
 
 
-def test_a_preview_that_is_no_longer_kept_is_not_named(tmp_path: Path) -> None:
+async def test_a_preview_that_is_no_longer_kept_is_not_named(tmp_path: Path) -> None:
     """After 30 days, or when the person deleted it."""
     kept = tmp_path / "kept.jpg"
     kept.write_bytes(JPEG)
     jobs = [replace(JOB, preview=str(path)) for path in (kept, tmp_path / "gone.jpg")]
     gone = replace(JOB, unshown="Its preview is no longer kept.")
-    assert [store.still_shown(job) for job in (JOB, *jobs)] == [JOB, jobs[0], gone]
+    assert [await store.still_shown(job) for job in (JOB, *jobs)] == [JOB, jobs[0], gone]
 
 
 async def test_a_full_disk_means_no_preview(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Results that last, over HTTP: who is let to them, whole and in parts, and until when."""
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,13 +10,14 @@ from typing import Any
 import anyio.to_thread
 import httpx
 import pytest
-from support.in_memory import InMemory, make_settings
+from support.in_memory import InMemory, connect, make_settings
 from support.issuer import RESOURCE, serving
 from support.over_http import connected, inside, patient
 
 from meigen_mcp.app import open_account
 from meigen_mcp.commands import jobs, team
 from meigen_mcp.ledger.whose import SeveralPeople
+from meigen_mcp.media import archive, store, whole_files
 from meigen_mcp.people import person_id
 from meigen_mcp.poller import retention
 from meigen_mcp.sandbox.emulator import Emulator
@@ -189,3 +191,37 @@ async def test_what_is_old_or_forgotten_is_no_longer_kept(
         assert told["unsaved"][0]["reason"].startswith("Deleted 1 day")
         assert "preview" not in told
         assert "&s=" not in told["mediaUrls"][0]
+
+
+async def test_no_look_at_the_folder_of_results_stops_the_loop(
+    tmp_path: Path, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be on a network, and hang: each look, and each new file, is a thread's."""
+    loop, here = threading.get_ident(), list[str]()
+
+    def watched(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def look(*given: Any) -> Any:
+            if threading.get_ident() == loop:
+                here.append(f"{name} {given[0]}")
+            return real(*given)
+
+        monkeypatch.setattr(module, name, look)
+
+    for module, name in (
+        *((archive, "is_ordinary_file"), (store, "is_ordinary_file")),
+        *((archive, "private_folder"), (whole_files, "private_folder")),
+    ):
+        watched(module, name)
+    variables = {"MEIGEN_MEDIA_DIR": str(tmp_path / "kept"), "MEIGEN_MEDIA_URL": "http://127.0.0.1"}
+    async with connect(make_settings(tmp_path, **variables), emulator) as on:
+        made = await on.call("generate_image", **FOX)
+        told = await on.call("check_status", generationId=made["generationId"])
+        assert Path(told["preview"]).is_file()
+        await on.call("check_status")
+        medium = f"{made['resourceUri']}/media/0"
+        await on.client.read_resource(medium)
+        of_it = {"modelId": "nanobanana-2", "referenceImages": [medium], "dryRun": True}
+        quoted = await on.call("generate_image", prompt="a fox", **of_it)
+    assert (quoted["status"], here) == ("dry_run", [])
