@@ -10,7 +10,7 @@ from typing import Protocol
 
 from meigen_mcp.media import whole_files
 from meigen_mcp.media.kinds import MIME
-from meigen_mcp.system import private_folder
+from meigen_mcp.system import private_folder, sync_names
 from meigen_mcp.system.links import is_ordinary_file
 
 _NAME = re.compile(r"[0-9a-f]{64}(\.[a-z0-9]{3,4})", re.ASCII)
@@ -72,7 +72,9 @@ class FolderArchive:
             while part := content.read(2**20):
                 name.update(part)
         target = self._place(name.hexdigest() + suffix)
-        private_folder(target.parent)
+        if not target.parent.is_dir():
+            private_folder(target.parent)
+            sync_names(self.folder)
         whole_files.put(file, target)
         return target
 

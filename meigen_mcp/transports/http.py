@@ -42,7 +42,7 @@ from meigen_mcp.transports.connections import (
     PromptServer,
     end_within,
 )
-from meigen_mcp.transports.media import serve_medium
+from meigen_mcp.transports.media import Downloads
 from meigen_mcp.transports.passage import Passage
 from meigen_mcp.transports.sessions import Sessions
 from meigen_mcp.variables import LEAST_KEY
@@ -230,7 +230,7 @@ class Front:
         self._door = door
         self._access = access
         self._ready = ready
-        self._media = media
+        self._downloads = Downloads(media) if media is not None and media.links else None
         self._sessionless = sessionless
         self.leaving = False
         self.closing = False
@@ -303,8 +303,8 @@ class Front:
         if self._door is not None and scope["path"] == self._door.metadata_path:
             await self._door.metadata(scope, receive, send)
             return ""
-        if self._media and self._media.links and scope["path"].startswith(MEDIA):
-            await serve_medium(self._media, scope, receive, send)
+        if self._downloads is not None and scope["path"].startswith(MEDIA):
+            await self._downloads.serve(scope, receive, send)
             return ""
         try:
             # Set for each: a request that was sent behind another begins in what that one left.

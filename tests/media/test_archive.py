@@ -10,7 +10,7 @@ import pytest
 
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.generation import Generation
-from meigen_mcp.media import whole_files
+from meigen_mcp.media import archive, whole_files
 from meigen_mcp.media.archive import FolderArchive, archived_name
 from meigen_mcp.media.links import DAY, GOOD_FOR, MediaLinks
 from meigen_mcp.people import named
@@ -52,6 +52,18 @@ def test_the_same_again_is_that_file_and_another_records_is_another(tmp_path: Pa
     assert archive.discard(str(first), first.stat().st_mtime + 1)
     assert (archive.find(str(first)), all(map(Path.exists, others))) == (None, True)
     assert [path for path in archive.folder.iterdir() if path.is_file()] == []
+
+
+def test_a_new_folder_of_the_archive_is_on_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, when it is made: a power cut could leave it out with the file in it."""
+    synced: list[Path] = []
+    monkeypatch.setattr(archive, "sync_names", synced.append)
+    shelf = FolderArchive(tmp_path / "media")
+    kept(shelf, b"fox")
+    kept(shelf, b"fox")
+    assert synced == [shelf.folder]
 
 
 def test_what_is_kept_is_found_wherever_the_folder_is_mounted(tmp_path: Path) -> None:

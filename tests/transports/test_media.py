@@ -5,11 +5,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
 import anyio.to_thread
 import httpx
 import pytest
+from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.types import Message
 from support.in_memory import InMemory, connect, make_settings
 from support.issuer import RESOURCE, serving
 from support.over_http import connected, inside, patient
@@ -18,13 +22,17 @@ from meigen_mcp.app import open_account
 from meigen_mcp.commands import jobs, team
 from meigen_mcp.ledger.whose import SeveralPeople
 from meigen_mcp.media import archive, store, whole_files
+from meigen_mcp.media.links import MediaLinks
+from meigen_mcp.media.store import Media
 from meigen_mcp.people import person_id
 from meigen_mcp.poller import retention
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.server import viewer
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import WINDOWS
-from meigen_mcp.transports import http
+from meigen_mcp.transports import http, media
+from meigen_mcp.transports.connections import CONNECTION
+from meigen_mcp.transports.media import Downloads
 
 FOX = {"prompt": "a fox", "modelId": "z-image-turbo"}
 
@@ -225,3 +233,102 @@ async def test_no_look_at_the_folder_of_results_stops_the_loop(
         of_it = {"modelId": "nanobanana-2", "referenceImages": [medium], "dryRun": True}
         quoted = await on.call("generate_image", prompt="a fox", **of_it)
     assert (quoted["status"], here) == ("dry_run", [])
+
+
+class Reader:
+    """Asks for one URL and reads nothing of it until it is let."""
+
+    def __init__(self, url: str) -> None:
+        path, _, query = url.removeprefix("http://pictures").partition("?")
+        self.scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [],
+            "state": {CONNECTION: self},
+        }
+        self.told: list[tuple[int, str | None]] = []
+        self.reads = anyio.Event()
+        self.asked = anyio.Event()
+        self.dropped = False
+
+    def drop(self) -> None:
+        """End the connection."""
+        self.dropped = True
+
+    async def written(self) -> bool:
+        """Wait until it reads."""
+        await self.reads.wait()
+        return True
+
+    async def receive(self) -> Message:
+        """Stay."""
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(self, message: Message) -> None:
+        """Take the start, and what is no file."""
+        if message["type"] == "http.response.start":
+            self.told.append((message["status"], Headers(scope=message).get("retry-after")))
+        elif self.told[-1][0] == 200:
+            self.asked.set()
+            await self.reads.wait()
+
+    async def ask(self, downloads: Downloads) -> list[tuple[int, str | None]]:
+        """Ask, and return the answer."""
+        self.reads.set()
+        with anyio.fail_after(60):
+            await downloads.serve(self.scope, self.receive, self.send)
+        return self.told
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Media:
+    """Return media with one picture in its archive."""
+    kept = archive.FolderArchive(tmp_path)
+    links = MediaLinks("http://pictures", [b"k" * 32])
+    return Media(cast(Any, None), None, archive=kept, links=links)
+
+
+def url_of(shelf: Media, person: str) -> str:
+    """Keep a picture for a person, and return its URL."""
+    assert isinstance(shelf.archive, archive.FolderArchive)
+    assert shelf.links is not None
+    with whole_files.new(shelf.archive.folder) as partial:
+        partial.write_bytes(b"fox")
+        path = shelf.archive.keep(partial, ".png", person)
+    url = shelf.links.of(str(path), person)
+    assert url is not None
+    return url
+
+
+async def test_more_downloads_than_there_is_room_for_are_told_to_come_again(shelf: Media) -> None:
+    """Of one person and of all: each holds a connection and a file. The rest goes on."""
+    downloads = Downloads(shelf, most=2, each=1)
+    ann, bob, cyd = (url_of(shelf, who * 12) for who in "abc")
+    first, second = Reader(ann), Reader(bob)
+    busy, served = [(503, "5")], [(200, None)]
+    async with anyio.create_task_group() as group:
+        for reader in (first, second):
+            group.start_soon(downloads.serve, reader.scope, reader.receive, reader.send)
+            with anyio.fail_after(60):
+                await reader.asked.wait()
+            assert await Reader(ann).ask(downloads) == busy
+        assert await Reader(cyd).ask(downloads) == busy
+        first.reads.set()
+        second.reads.set()
+    assert [await Reader(url).ask(downloads) for url in (ann, bob, cyd)] == [served] * 3
+
+
+async def test_a_reader_that_does_not_read_is_dropped(
+    shelf: Media, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place is free then."""
+    monkeypatch.setattr(media, "STALLED", 0.01)
+    downloads = Downloads(shelf, most=1)
+    url = url_of(shelf, "a" * 12)
+    stalled = Reader(url)
+    with anyio.fail_after(60), pytest.raises(ClientDisconnect):
+        await downloads.serve(stalled.scope, stalled.receive, stalled.send)
+    assert (stalled.dropped, await Reader(url).ask(downloads)) == (True, [(200, None)])
