@@ -15,8 +15,9 @@ MOST = 8_000
 FOR_NEWER_INPUTS = 1_000
 FOR_EACH_MODEL = 60
 EVER = 16_000
-_AROUND = 440
-"""Bytes of an answer besides the tools: what the server is called, and its icon."""
+AROUND = 525
+"""Bytes of an answer besides the tools in 2026-07-28: how long it may be kept, what the server is
+called, its page and its icon; in the sandbox, whose title is the longest."""
 
 
 def allowed(catalogue: Catalogue) -> int:
@@ -25,7 +26,7 @@ def allowed(catalogue: Catalogue) -> int:
     newer = {*names(catalogue.accepted())} - {*names(known.accepted())}
     further = len(catalogue.accepted()) - len(known.accepted())
     room = MOST + (FOR_NEWER_INPUTS if newer else 0) + FOR_EACH_MODEL * max(0, further)
-    return min(room, EVER) - _AROUND
+    return min(room, EVER) - AROUND
 
 
 def shorten(schemas: Mapping[str, Schema], brief: Mapping[str, Schema], excess: int) -> None:

@@ -62,12 +62,12 @@ _ABOUT: Mapping[str, str] = {
     "draft": "A paid preview in 480p; its answer has the price of the final.",
     "finalOf": "Id of a draft: render its final.",
     "modelVariant": "Kind of the model.",
-    "niji7Options": "Midjourney options.",
+    "niji7Options": "Style options.",
 }
 _ELSEWHERE = " By model: see list_models."
 _NO_LIMITS = ("prompt", "modelId", "referenceVideo")
 _VIDEO_ABOUT: Mapping[str, str] = {
-    "referenceImages": f"[0] first frame, [1] last frame. {_REFERENCES}.",
+    "referenceImages": f"[0] first, [1] last frame. {_REFERENCES}.",
 }
 
 
@@ -106,7 +106,7 @@ def generate_schema(tool: Tool, catalogue: Catalogue, *, brief: bool = False) ->
         "wait": {**_flat([WAITS[tool]]), "description": _wait(tool)},
         "maxCredits": {
             **_flat([CONTROL["maxCredits"]]),
-            "description": "Refuse if the quote is higher.",
+            "description": "Refuse a higher quote.",
         },
         "dryRun": {"type": "boolean", "description": "Only check and quote."},
         "requestId": {
@@ -123,7 +123,7 @@ def generate_schema(tool: Tool, catalogue: Catalogue, *, brief: bool = False) ->
 
 
 def _wait(tool: Tool) -> str:
-    return f"Seconds to wait, {_numbers(WAITS[tool])}."
+    return f"Seconds, {_numbers(WAITS[tool])}."
 
 
 def _numbers(rule: Number) -> str:
@@ -244,8 +244,7 @@ ABOUT_TOOLS: Mapping[str, tuple[str, str]] = {
     ),
     "list_models": (
         "List models",
-        "Models with rules and prices; with modelId, everything about one with its JSON Schema."
-        " Free.",
+        "Models with rules and prices. Free.",
     ),
 }
 _STATUS_ABOUT = {
@@ -256,7 +255,7 @@ _STATUS_ABOUT = {
 }
 _MODELS_ABOUT = {
     "mediaType": "Only these.",
-    "modelId": "Everything about this one.",
+    "modelId": "Everything about this one, with its JSON Schema.",
 }
 
 

@@ -20,6 +20,9 @@ WAITS = {
     "opencode": (55, 290),
     "inspector-cli": (55, 55),
     "google-adk": (4, 4),
+    "google-adk (via mcp-remote 0.15.1)": (4, 4),
+    "claude-code (via mcp-remote 0.15.1)": (290, 290),
+    "claude-code (via another bridge)": (40, 40),
     "mcp": (40, 40),
     "somebody else": (40, 40),
 }

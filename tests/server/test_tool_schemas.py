@@ -141,7 +141,7 @@ def test_the_descriptions_of_a_video_say_the_limits_of_each_model() -> None:
         "duration": "Seconds. seedance-2-0: 4-15 (default 5); happyhorse-1.0: 3-15 (default 5);"
         " veo-3.1: 4 6 8 (default 4).",
         "tier": "Finer is dearer. happyhorse-1.0: none; others: default fast.",
-        "referenceImages": "[0] first frame, [1] last frame. https URLs, local paths or meigen://."
+        "referenceImages": "[0] first, [1] last frame. https URLs, local paths or meigen://."
         " happyhorse-1.0: up to 1; others: up to 5.",
         "referenceVideoDuration": "Its seconds (billed); needed for https URLs. seedance-2-0 only.",
     }
