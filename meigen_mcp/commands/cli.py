@@ -111,7 +111,7 @@ def serve(
 
 
 def _tell_of_kept_token(loaded: Settings) -> None:
-    from meigen_mcp.commands.install import kept_token_hint  # noqa: PLC0415  # over HTTP alone
+    from meigen_mcp.commands.tokens import kept_token_hint  # noqa: PLC0415  # over HTTP alone
 
     if hint := kept_token_hint(loaded):
         say(hint, err=True)

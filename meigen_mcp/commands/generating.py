@@ -87,8 +87,7 @@ class MediumCommand(click.Command):
         **arguments: Any,
     ) -> None:
         from meigen_mcp.catalogue.arguments import TOOL_OF  # noqa: PLC0415  # on first use
-        from meigen_mcp.commands import install as installing  # noqa: PLC0415  # as above
-        from meigen_mcp.commands import orders, results  # noqa: PLC0415  # as above
+        from meigen_mcp.commands import orders, results, tokens  # noqa: PLC0415  # as above
 
         if prompt is not None and prompts is not None:
             raise click.UsageError("give a prompt, or a file of them with --prompts, and not both")
@@ -108,7 +107,7 @@ class MediumCommand(click.Command):
         )
         loaded = settings.load()
         output.log_to_stderr(loaded.log_level)
-        if sandbox is None and (hint := installing.kept_token_hint(loaded)):
+        if sandbox is None and (hint := tokens.kept_token_hint(loaded)):
             say(hint, err=True)
         shown = results.Results(
             as_json=as_json, saves=loaded.output_dir is not None, words=self._words()

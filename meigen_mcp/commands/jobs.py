@@ -13,7 +13,7 @@ from meigen_mcp import generation, saving
 from meigen_mcp.app import Account, name_account, named_sandboxes, open_account
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
-from meigen_mcp.commands.identities import Identity, elsewhere, identities, with_first
+from meigen_mcp.commands.identities import Identity, elsewhere, identities, unread, with_first
 from meigen_mcp.errors import NotFound, Refusal
 from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
@@ -67,7 +67,8 @@ async def run(
     """
     found = installed.found(machine) if machine else []
     known = identities(settings, found)
-    hint = _other_folders(elsewhere(settings, found)) + _sandboxes(settings)
+    hint = "".join(f"\n{line}" for line in unread(found))
+    hint += _other_folders(elsewhere(settings, found)) + _sandboxes(settings)
     async with open_account(with_first(settings, known), transport) as account:
         await account.ledger.open()
         now = account.ledger.clock()

@@ -19,7 +19,7 @@ from meigen_mcp.catalogue.arguments import TOOL_OF
 from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.commands.cli import main
 from meigen_mcp.commands.generating import LEFT_OUT, Medium
-from meigen_mcp.commands.install import keep_token
+from meigen_mcp.commands.tokens import keep_token
 from meigen_mcp.server.tool_schemas import generate_schema
 from meigen_mcp.service.consent import approving
 
