@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
+from meigen_mcp.reports import AWAY
+
 
 class Exit(IntEnum):
     """The exit status of one call."""
@@ -47,7 +49,7 @@ def exit_of(answer: Mapping[str, Any]) -> Exit:
             return _OF_CHARGE.get(error["charged"], Exit.UNKNOWN)
         case "refused" if error["charged"] == "no":
             return _OF_CODE.get(error["code"], Exit.REFUSED)
-        case "queued" if error:  # for want of a token or credits
+        case "queued" if error and error["code"] != AWAY:  # for want of a token or credits
             return Exit.REFUSED
         case _:
             return Exit.UNKNOWN

@@ -320,6 +320,8 @@ class _Making:
         before = self.jobs.get(job.request_id)
         if before is not None and job.version >= before.version:
             self.jobs[job.request_id] = job
+            if job.error is not None and job.error.passes:
+                self.results.tell_once(f"queued: {job.error.message}")
             self._name_waited_for()
             self.told.set()
 

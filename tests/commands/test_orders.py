@@ -7,10 +7,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support.calls import added, changed, intent
 from support.in_memory import InMemory, make_settings
-from support.workbench import answers
+from support.workbench import Faulty, answers, refused
 
 from meigen_mcp.app import open_account, open_ledger, run_service
 from meigen_mcp.commands import orders
@@ -191,6 +192,28 @@ async def test_each_end_has_its_exit_status(
     """And its error, as in a chat."""
     status, (answer,) = await script.run(order(prompt), **more)
     assert (status, answer["error"]["code"]) == (end, code)
+
+
+async def test_why_one_waits_is_said_once_and_it_is_made_when_meigen_is_back(
+    settings: Settings,
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On stderr also where no progress is shown: a script would wait in silence."""
+    said: list[str] = []
+
+    async def away(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        said.append(capsys.readouterr().err)
+        return await (inner.handle_async_request(request) if any(said) else refused(request, inner))
+
+    monkeypatch.setattr("meigen_mcp.service.answering.ACCEPTANCE", 0.0)
+    wire = Faulty(InMemory(emulator))
+    wire.faults["submit"] = [away] * 1000
+    assert await orders.run(settings, order(), Results(as_json=True), None, wire) is Exit.DONE
+    said.append(capsys.readouterr().err)
+    why = "MeiGen could not be reached; nothing was sent. It is tried again by itself."
+    assert "".join(said).splitlines() == [f"queued: {why}"]
 
 
 async def test_a_lost_reply_that_nobody_can_look_up_ends_as_not_known(
