@@ -240,7 +240,11 @@ def models(*, model_id: str | None, as_json: bool) -> None:
         hint = f"; did you mean {guess.id}?" if guess else ""
         raise click.ClickException(f"there is no model {model_id}{hint}")
     details = model_views.model_details(model, catalogue, settings.load().accepts)
-    say(json.dumps(details, indent=2, ensure_ascii=False))
+    if as_json:
+        say(json.dumps(details, indent=2, ensure_ascii=False))
+        return
+    say(model_views.details_lines(details))
+    say("In a terminal aspectRatio is --aspect-ratio, and so on. --json says all, for programs.")
 
 
 @main.command()
