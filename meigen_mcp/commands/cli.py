@@ -274,7 +274,7 @@ def jobs(
     limit: int,
     sandbox: str | None,
 ) -> None:
-    """See what was made, over all chats; with an ID, one whole.
+    """See what was made, over all chats; with an ID, or six characters that it begins with, one.
 
     It only reads: what is under way is looked at while the server of a chat client runs, or a
     command that makes something.

@@ -27,6 +27,9 @@ from meigen_mcp.settings import Settings
 from meigen_mcp.views import generations as views
 from meigen_mcp.wording import listed
 
+SHORTEST = 6
+"""Characters of the beginning of an id that can stand for it where something is only shown."""
+
 
 class NotPossible(Refusal):
     """The command does not fit the state of the generation."""
@@ -78,7 +81,8 @@ async def run(
             )
         if name is None:
             return await overview(account, settings.base_url, limit, known, now) + hint
-        job = await find(account, name, hint)
+        ends = forget_one or outcome is not None or call_off
+        job = await find(account, name, hint, whole=ends)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
@@ -140,14 +144,26 @@ def _sums(newest: Overview) -> tuple[Decimal, Decimal, Decimal]:
     return newest.spent_today, newest.spent_month, newest.reserved
 
 
-async def find(account: Account, name: str, hint: str = "") -> Generation:
+async def find(account: Account, name: str, hint: str = "", *, whole: bool = False) -> Generation:
     """Return a record by `generationId` or `requestId`, whatever its token.
+
+    Args:
+        account: whose ledger it is.
+        name: an id, or the beginning of one.
+        hint: what else to say where there is none.
+        whole: it must be a whole one, since something is ended by it.
 
     Raises:
         NotFound: the ledger has none with that id.
-        NotPossible: several people chose it.
+        NotPossible: several people chose it, several begin so, or it must be whole.
     """
     found = await account.ledger.records.named(name)
+    alike = [] if found or len(name) < SHORTEST else await account.ledger.records.beginning(name)
+    if alike and (whole or len(alike) > 1):
+        why = "that takes a whole id" if len(alike) == 1 else "several ids begin so"
+        ids = listed([job.name for job in alike])
+        raise NotPossible(f"{name} is the beginning of an id, and {why}: {ids}.")
+    found = found or alike
     if not found:
         raise NotFound(f"The ledger has no generation {name}.{hint}")
     if len({person_of(job.account) for job in found}) > 1:

@@ -41,6 +41,10 @@ class Overview:
     allowances: Sequence[Allowance] = ()
 
 
+MOST_BEGINNING = 10
+"""How many are named whose ids begin alike: nobody reads more."""
+
+
 class Records(Protocol):
     """The records of one account; every method may raise `LedgerUnavailable`."""
 
@@ -50,6 +54,10 @@ class Records(Protocol):
 
     async def named(self, name: str) -> list[Generation]:
         """Return all with this id that are shown, the own first: several may choose one."""
+        ...
+
+    async def beginning(self, start: str) -> list[Generation]:
+        """Return those that are shown of which an id begins so, the newest first, not all."""
         ...
 
     async def again(self, job: Generation) -> Generation | None:
