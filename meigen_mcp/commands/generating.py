@@ -62,7 +62,13 @@ class MediumCommand(click.Command):
 
     def __init__(self, medium: Medium) -> None:
         about = f"Make {'an' if medium == 'image' else 'a'} {medium}, and wait until it is saved."
-        super().__init__(medium, callback=self._run, help=f"{about}\n\n{_HELP}", short_help=about)
+        super().__init__(
+            medium,
+            {"allow_extra_args": True},  # to say what is meant instead
+            callback=self._run,
+            help=f"{about}\n\n{_HELP}",
+            short_help=about,
+        )
         self._medium: Medium = medium
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -78,7 +84,11 @@ class MediumCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read what was typed; of an option that is none, say what there is instead."""
         try:
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
+            if rest:
+                said = printable(" ".join([str(ctx.params.get("prompt") or ""), *rest]).strip())
+                raise click.UsageError(f'put the whole prompt into quotes: "{said}"', ctx)
+            return rest
         except click.NoSuchOption as wrong:
             from meigen_mcp.commands import typed  # noqa: PLC0415  # for a mistake alone
 
@@ -108,6 +118,11 @@ class MediumCommand(click.Command):
             taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
             raise click.UsageError(f"give a prompt, or a file of them with --prompts{taken}")
         lines = [prompt or ""] if prompts is None else _prompts(prompts)
+        options = arguments["niji7Options"]
+        if options and not options.lstrip().startswith("{"):
+            raise click.UsageError(
+                "--niji7-options: it is written as JSON, such as '{\"stylize\": 250}'"
+            )
         given = {name: typed.whole_paths(name, _spelled(one)) for name, one in arguments.items()}
         if prompts is not None and key is None and not arguments["dryRun"]:
             raise click.UsageError("--prompts needs --key, by which it goes on after an end")

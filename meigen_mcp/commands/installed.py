@@ -114,7 +114,7 @@ def _entry(
     one: Found, name: str, launch: Launch, machine: Machine, terms: Terms
 ) -> Iterator[Finding]:
     where, command = f"{one.client.title} ({one.path})", launch.command[0]
-    sandbox = ", in the sandbox" if launch.in_sandbox else ""
+    sandbox = f", in {in_ascii(launch.sandbox)}" if launch.in_sandbox else ""
     says = f'{where} has it as "{in_ascii(name)}"{sandbox}. You will see: {one.client.shows}'
     if not executable(machine, command):
         says = f"{where} starts {in_ascii(command)}, which is not there"

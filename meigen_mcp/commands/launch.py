@@ -45,6 +45,12 @@ class Launch:
         return "--sandbox" in self.command
 
     @property
+    def sandbox(self) -> str:
+        """The sandbox that it starts, in words: with its name, if it has one."""
+        after = self.command[self.command.index("--sandbox") + 1 :][:1] if self.in_sandbox else ()
+        return " ".join(["the sandbox", *(name for name in after if not name.startswith("-"))])
+
+    @property
     def ours(self) -> bool:
         """Whether it starts this server: a command line that merely mentions it does not."""
         if not self.command:

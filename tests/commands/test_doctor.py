@@ -226,6 +226,8 @@ async def test_each_client_is_named_with_what_it_will_show(desk: Desk) -> None:
     found = await desk.examine()
     assert 'has it as "meigen", in the sandbox' in found.says("clients")
     assert CLIENTS["codex"].shows in found.says("clients")
+    desk.configure("codex", Launch(("meigen-mcp", "serve", "--sandbox", "den"), {}))
+    assert '"meigen", in the sandbox den. You' in (await desk.examine()).says("clients")
     desk.configure("cursor", Launch((str(desk.folder / "gone" / "meigen-mcp"),), {}))
     assert "install cursor" in (await desk.examine()).fixes()["clients"]
     desk.configure("cursor", Launch(("meigen-mcp",), {"MEIGEN_RATE_LIMIT": "0"}))

@@ -76,6 +76,11 @@ def test_options_mean_what_the_arguments_do() -> None:
             ["a", "--duration", "5", "--dry-run"],
             "- duration: it is for videos only",
         ),
+        (["a", "fox", "--json"], 'put the whole prompt into quotes: "a fox"'),
+        (
+            ["a", "--niji7-options", "stylize=5"],
+            "--niji7-options: it is written as JSON, such as '{\"stylize\": 250}'",
+        ),
         (
             ["a", "--size", "9"],
             "--size: sizes are not given in pixels; use --aspect-ratio and --re",

@@ -624,7 +624,7 @@ def test_a_client_with_a_token_of_its_own_is_named_with_the_way_to_the_new_one(h
 
 def test_a_client_starts_a_sandbox_with_a_name(home: Path) -> None:
     """Also where the client's id stands behind the option."""
-    run("cursor", "--sandbox", "den")
+    assert "It is in the sandbox den: nothing there is real" in run("cursor", "--sandbox", "den")
     assert entry_in(home)["args"] == ["serve", "--sandbox", "den"]
     run("--sandbox", "cursor")
     assert entry_in(home)["args"] == ["serve", "--sandbox"]
