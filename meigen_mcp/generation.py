@@ -29,6 +29,7 @@ from meigen_mcp.reports import (
     Fault,
     Report,
     Unsaved,
+    away,
     made_nothing,
     odd_status,
     refused_urls,
@@ -268,9 +269,9 @@ def missed(job: Generation, look_at: float, error: ApiError) -> Generation:
     return replace(job, failures=failures, garbled=0, next_look=look_at, error=told)
 
 
-def unreached(job: Generation, look_at: float) -> Generation:
-    """Return the record after a POST for which there was no connection."""
-    return replace(job, failures=job.failures + 1, next_look=look_at)
+def unreached(job: Generation, look_at: float, error: ApiError) -> Generation:
+    """Return the record after a POST for which there was no connection, and why."""
+    return replace(job, failures=job.failures + 1, next_look=look_at, error=away(error.message))
 
 
 def misread(job: Generation, look_at: float) -> Generation:

@@ -26,6 +26,11 @@ class Fault:
     next: str = ""
     detail: str = ""
 
+    @property
+    def passes(self) -> bool:
+        """Whether nobody has to do anything: it is sent once MeiGen can be reached."""
+        return self.code == AWAY
+
     @classmethod
     def of(cls, error: MeigenError, charged: Charged | None = None) -> "Fault":
         """Return the fault that an error amounts to."""
@@ -124,6 +129,8 @@ UNKNOWN = Fault(
     " check_status with this requestId looks again.",
 )
 """Of a POST of which nothing more can be learnt by itself."""
+AWAY = "meigen_away"
+"""The code of one that is queued until MeiGen can be reached, and is then sent by itself."""
 CALLED_OFF = "called_off"
 """The code of one that was not wanted any more before it was sent."""
 NOT_WANTED = Fault(
@@ -158,6 +165,11 @@ _MET: Mapping[type[errors.ApiError], str] = MappingProxyType(
     }
 )
 """What a look met; an error's own message may speak of money, which a look knows nothing of."""
+
+
+def away(why: str = "MeiGen could not be reached; nothing was sent.") -> Fault:
+    """Return why one is still queued that would have been sent: no connection was made."""
+    return Fault(AWAY, f"{why} It is tried again by itself.", "no", retryable=False)
 
 
 def unanswered(error: errors.ApiError, charged: Charged) -> Fault:

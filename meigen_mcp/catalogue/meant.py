@@ -35,6 +35,7 @@ ALIKE = 1.25
 """By what factor two shapes differ that look much the same."""
 _ONE = "MeiGen makes one result a call, and Midjourney four"
 _PIXELS = "sizes are not given in pixels"
+NO_SUCH = "there is no such argument"
 _NO_EFFECT = "there is no such thing at MeiGen"
 _OTHERS: Sequence[tuple[str, str, str]] = (
     # names as people write them, what is wrong, what to do; {} is an argument that must be taken
@@ -45,20 +46,20 @@ _OTHERS: Sequence[tuple[str, str, str]] = (
      "leave it out, and say in the prompt what is to be seen instead"),
     ("seed steps guidance guidancescale cfg cfgscale sampler scheduler strength fps framerate"
      " format outputformat safetychecker user", _NO_EFFECT, "leave it out"),
-    ("style mood medium camera cameramotion motion", "there is no such argument",
+    ("style mood medium camera cameramotion motion", NO_SUCH,
      "leave it out, and say it in the prompt"),
-    ("audio sound music generateaudio withaudio voice", "there is no such argument",
+    ("audio sound music generateaudio withaudio voice", NO_SUCH,
      "leave it out, and say it in the prompt"),
     ("image imageurl inputimage referenceimage firstframe startframe startimage firstframeimage",
-     "there is no such argument", "give it in the list {referenceImages}"),
-    ("lastframe endframe endimage lastframeimage tailimage", "there is no such argument",
+     NO_SUCH, "give it in the list {referenceImages}"),
+    ("lastframe endframe endimage lastframeimage tailimage", NO_SUCH,
      "give it as the second of the list {referenceImages}, after the first frame"),
-    ("video videourl inputvideo clip", "there is no such argument", "give it as {referenceVideo}"),
-    ("ratio aspect orientation shape", "there is no such argument", "did you mean {aspectRatio}?"),
-    ("length seconds time videolength", "there is no such argument", "did you mean {duration}?"),
-    ("text description input query", "there is no such argument", "did you mean {prompt}?"),
+    ("video videourl inputvideo clip", NO_SUCH, "give it as {referenceVideo}"),
+    ("ratio aspect orientation shape", NO_SUCH, "did you mean {aspectRatio}?"),
+    ("length seconds time videolength", NO_SUCH, "did you mean {duration}?"),
+    ("text description input query", NO_SUCH, "did you mean {prompt}?"),
     ("duration tier", "it is for videos only", "leave it out, or call generate_video"),
-    ("hd definition", "there is no such argument", "did you mean {resolution}?"),
+    ("hd definition", NO_SUCH, "did you mean {resolution}?"),
 )  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def unknown(path: str, name: str, known: Iterable[str]) -> Problem:
             return Problem(one_line(path), wrong, re.sub(r"[{}]", "", fix))
     guess = nearest(name, names)
     fix = f"did you mean {guess}?" if guess else f"use {listed(names)}"
-    return Problem(one_line(path), "there is no such argument", fix)
+    return Problem(one_line(path), NO_SUCH, fix)
 
 
 def choice(value: object, values: Sequence[str | int]) -> str | int | None:

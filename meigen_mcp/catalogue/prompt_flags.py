@@ -83,3 +83,15 @@ def _instead(flag: str, value: str, options: Collection[str], ratio: Rule) -> st
         return f"take it out and give niji7Options.{option}"
     words = "" if flag in ("seed", "repeat") else "; say it in words"
     return f"take it out: it has no effect at MeiGen{words}"
+
+
+def instead(flag: str) -> str | None:
+    """Return what to do instead of a flag that stands outside of a prompt; None: it is none."""
+    name = flag.lower()
+    if name in ("version", "v", "niji"):
+        return "modelId chooses the version"
+    if option := _OPTIONS.get(name):
+        return f"give it in niji7Options, as JSON with {option}"
+    if name in _ARGUMENTS:
+        return f"give {_ARGUMENTS[name]}"
+    return "it has no effect at MeiGen" if name in _NOWHERE else None

@@ -72,6 +72,9 @@ OWN_HOST = (
 """How a URL begins that is on a host of MeiGen's results (client of 2026-09, pages of 2026-03)."""
 _ELSEWHERE = r"(?!localhost|127\.|10\.|192\.168\.|\[|[^/]*\.local(?:[:/]|$))"
 _HTTPS = "give the https:// URL of the same file, if there is one"
+_ONE_MEDIUM = (
+    "name one of a generation's media, counted from 0: meigen://generations/GENERATIONID/media/0"
+)
 _PATH = "the path of an image file"
 _NO_UPLOAD = "MeiGen's list announces no upload of local clips or sounds for this model"
 _A_PICTURE = "give a picture, or leave it out"
@@ -143,19 +146,22 @@ class Accepts:
             words=" or ".join([url.words, *also]),
             pattern=rf"^(?:{url.pattern.removeprefix('^')}{pattern})",
             fix=f"{url.fix}, or {' or '.join(also)}",
-            hints=_hints(files=_PATH in also),
+            hints=_hints(files=_PATH in also, results=self.results),
         )
 
 
-def _hints(*, files: bool) -> tuple[tuple[str, str, str], ...]:
+def _hints(*, files: bool, results: bool) -> tuple[tuple[str, str, str], ...]:
     """Return what else people give as a reference, what is wrong with it, and what to do.
 
     Args:
         files: whether a file of this machine may be one.
+        results: whether an earlier result may be one.
     """
     path = "give the whole path of the file, from the root folder on" if files else ""
     url = "give a public https URL"
+    own = (rf"^{_ci('meigen')}:", "is the URI of no single medium", _ONE_MEDIUM)
     return (
+        *([own] if results else []),
         (
             rf"^{_ci('http')}://{_ELSEWHERE}",
             "is not encrypted, and MeiGen takes https only",

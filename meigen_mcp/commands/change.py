@@ -135,7 +135,7 @@ def _about_sandbox(before: Launch | None, after: Launch | None) -> list[str]:
     if after is None:
         return []
     if after.in_sandbox:
-        return ["It is in the sandbox: nothing there is real, and nothing costs."]
+        return [f"It is in {after.sandbox}: nothing there is real, and nothing costs."]
     was = before is not None and before.in_sandbox
     return ["It was in the sandbox; from now on it spends your credits."] * was
 

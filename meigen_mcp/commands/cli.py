@@ -111,7 +111,7 @@ def serve(
 
 
 def _tell_of_kept_token(loaded: Settings) -> None:
-    from meigen_mcp.commands.install import kept_token_hint  # noqa: PLC0415  # over HTTP alone
+    from meigen_mcp.commands.tokens import kept_token_hint  # noqa: PLC0415  # over HTTP alone
 
     if hint := kept_token_hint(loaded):
         say(hint, err=True)
@@ -240,7 +240,11 @@ def models(*, model_id: str | None, as_json: bool) -> None:
         hint = f"; did you mean {guess.id}?" if guess else ""
         raise click.ClickException(f"there is no model {model_id}{hint}")
     details = model_views.model_details(model, catalogue, settings.load().accepts)
-    say(json.dumps(details, indent=2, ensure_ascii=False))
+    if as_json:
+        say(json.dumps(details, indent=2, ensure_ascii=False))
+        return
+    say(model_views.details_lines(details))
+    say("In a terminal aspectRatio is --aspect-ratio, and so on. --json says all, for programs.")
 
 
 @main.command()
@@ -272,7 +276,7 @@ def jobs(
     person: str | None,
     sandbox: str | None,
 ) -> None:
-    """See what was made, over all chats; with an ID, one whole.
+    """See what was made, over all chats; with an ID, or six characters that it begins with, one.
 
     It only reads: what is under way is looked at while the server of a chat client runs, or a
     command that makes something.

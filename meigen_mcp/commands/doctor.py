@@ -19,9 +19,9 @@ from meigen_mcp.app import open_database, open_folder, open_ledger
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
 from meigen_mcp.commands.findings import Finding
-from meigen_mcp.commands.install import token_path
 from meigen_mcp.commands.installed import Found
 from meigen_mcp.commands.project_entry import Terms
+from meigen_mcp.commands.tokens import token_path
 from meigen_mcp.media import whole_files
 from meigen_mcp.media.store import Media
 from meigen_mcp.reports import Balance

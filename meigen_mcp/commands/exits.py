@@ -5,6 +5,8 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Any
 
+from meigen_mcp.reports import AWAY, EXPIRED
+
 
 class Exit(IntEnum):
     """The exit status of one call."""
@@ -47,18 +49,26 @@ def exit_of(answer: Mapping[str, Any]) -> Exit:
             return _OF_CHARGE.get(error["charged"], Exit.UNKNOWN)
         case "refused" if error["charged"] == "no":
             return _OF_CODE.get(error["code"], Exit.REFUSED)
-        case "queued" if error:  # for want of a token or credits
+        case "queued" if error and error["code"] != AWAY:  # for want of a token or credits
             return Exit.REFUSED
         case _:
             return Exit.UNKNOWN
 
 
-def advise(answer: Mapping[str, Any], recent: Decimal | None = None) -> str | None:
+def advise(
+    answer: Mapping[str, Any],
+    recent: Decimal | None = None,
+    *,
+    key: bool = False,
+    several: bool = False,
+) -> str | None:
     """Return what the person can do next, where the message does not say it.
 
     Args:
         answer: the fields of a generation.
         recent: the credits of the last hour, where they are why a yes is needed.
+        key: it has a key, which goes on naming it.
+        several: its prompt is one of a file.
     """
     price = answer.get("quote", {}).get("credits")
     name = answer.get("requestId")
@@ -71,6 +81,18 @@ def advise(answer: Mapping[str, Any], recent: Decimal | None = None) -> str | No
             return hour + again
         case "queued":
             return "Mend that and run the same command again: it is sent with the same key."
+        case "failed" if key and answer["error"]["code"] == EXPIRED.code:
+            return "Its key is free again: run the same command to make it."
+        case "failed" if key and several:
+            return (
+                "Its line goes on naming this one, which is not made again. To try it anew, change"
+                " its words, or write the line once more."
+            )
+        case "failed" if key:
+            return (
+                "Its key goes on naming this one, which is not made again. To try it anew, choose"
+                " another --key."
+            )
         case "unknown":
             return (
                 "Look at your history on meigen.ai, then say how it was:"

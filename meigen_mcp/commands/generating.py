@@ -62,7 +62,13 @@ class MediumCommand(click.Command):
 
     def __init__(self, medium: Medium) -> None:
         about = f"Make {'an' if medium == 'image' else 'a'} {medium}, and wait until it is saved."
-        super().__init__(medium, callback=self._run, help=f"{about}\n\n{_HELP}", short_help=about)
+        super().__init__(
+            medium,
+            {"allow_extra_args": True},  # to say what is meant instead
+            callback=self._run,
+            help=f"{about}\n\n{_HELP}",
+            short_help=about,
+        )
         self._medium: Medium = medium
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -74,6 +80,23 @@ class MediumCommand(click.Command):
                 *_OWN,
             ]
         return super().get_params(ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read what was typed; of an option that is none, say what there is instead."""
+        try:
+            rest = super().parse_args(ctx, args)
+            if rest:
+                said = printable(" ".join([str(ctx.params.get("prompt") or ""), *rest]).strip())
+                raise click.UsageError(f'put the whole prompt into quotes: "{said}"', ctx)
+            return rest
+        except click.NoSuchOption as wrong:
+            from meigen_mcp.commands import typed  # noqa: PLC0415  # for a mistake alone
+
+            own = [one for one in self.params if isinstance(one, Argument) and not one.hidden]
+            words = {str(one.name): one.opts[0] for one in own}
+            options = [word for one in self.params for word in one.opts if word[:1] == "-"]
+            said = typed.no_such_option(wrong.option_name, words, options, _CHAT_WORDS)
+            raise click.UsageError(said, ctx) from None
 
     def _run(
         self,
@@ -87,8 +110,7 @@ class MediumCommand(click.Command):
         **arguments: Any,
     ) -> None:
         from meigen_mcp.catalogue.arguments import TOOL_OF  # noqa: PLC0415  # on first use
-        from meigen_mcp.commands import install as installing  # noqa: PLC0415  # as above
-        from meigen_mcp.commands import orders, results  # noqa: PLC0415  # as above
+        from meigen_mcp.commands import orders, results, tokens, typed  # noqa: PLC0415  # as above
 
         if prompt is not None and prompts is not None:
             raise click.UsageError("give a prompt, or a file of them with --prompts, and not both")
@@ -96,11 +118,17 @@ class MediumCommand(click.Command):
             taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
             raise click.UsageError(f"give a prompt, or a file of them with --prompts{taken}")
         lines = [prompt or ""] if prompts is None else _prompts(prompts)
+        options = arguments["niji7Options"]
+        if options and not options.lstrip().startswith("{"):
+            raise click.UsageError(
+                "--niji7-options: it is written as JSON, such as '{\"stylize\": 250}'"
+            )
+        given = {name: typed.whole_paths(name, _spelled(one)) for name, one in arguments.items()}
         if prompts is not None and key is None and not arguments["dryRun"]:
             raise click.UsageError("--prompts needs --key, by which it goes on after an end")
         order = orders.Order(
             TOOL_OF[self._medium],
-            {name: given for name, value in arguments.items() if (given := _spelled(value))},
+            {name: value for name, value in given.items() if value},
             [_spelled(line) for line in lines],
             several=prompts is not None,
             key=key,
@@ -108,7 +136,7 @@ class MediumCommand(click.Command):
         )
         loaded = settings.load()
         output.log_to_stderr(loaded.log_level)
-        if sandbox is None and (hint := installing.kept_token_hint(loaded)):
+        if sandbox is None and (hint := tokens.kept_token_hint(loaded)):
             say(hint, err=True)
         shown = results.Results(
             as_json=as_json, saves=loaded.output_dir is not None, words=self._words()
@@ -159,8 +187,9 @@ Exit status: 0 done, 2 refused, 3 over a cap, 4 needs a yes, 5 failed and not ch
 6 failed and charged, 7 not known."""
 _OWN: Sequence[click.Parameter] = (
     click.Option(["--prompts"], type=click.File(encoding="utf-8-sig", errors="replace"),
-                 metavar="FILE", help="One prompt a line instead, whatever it begins with,"
-                 " under one quote and, whatever it comes to, one yes."),
+                 metavar="FILE", help="One prompt a line instead, also one that begins with -,"
+                 " under one quote and, whatever it comes to, one yes. Lines that begin with"
+                 " `# ` are comments."),
     click.Option(["--key"], metavar="NAME", callback=output.spelled,
                  help="Any text: what it names is made once, however often it is called for."),
     click.Option(["--yes-up-to"], type=click.FloatRange(0), metavar="CREDITS",
@@ -194,11 +223,16 @@ def _arguments(medium: Medium) -> Iterator[Argument]:
 
 
 def _prompts(file: IO[str]) -> list[str]:
-    """Return the lines of a file that are not blank."""
-    lines = [line.strip() for line in file]
-    if not any(lines):
+    """Return the prompts of a file; what is left out of it is said."""
+    from meigen_mcp.commands import typed  # noqa: PLC0415  # on first use
+
+    prompts, comments = typed.prompts_in(file)
+    if not prompts:
         raise click.UsageError("there is no prompt in that file")
-    return [line for line in lines if line]
+    if comments:
+        begin = "1 line begins" if comments == 1 else f"{comments} lines begin"
+        say(f"{begin} with # and a space: a comment, not made", err=True)
+    return prompts
 
 
 def _spelled(value: Any) -> Any:

@@ -38,6 +38,16 @@ def identities(loaded: Settings, found: Iterable[Found]) -> list[Identity]:
     return [Identity(token, ", ".join(dict.fromkeys(titles))) for token, titles in tokens.items()]
 
 
+def unread(found: Iterable[Found]) -> list[str]:
+    """Say which clients' token cannot be read, so that what they made counts as anybody's."""
+    return [
+        f"The token of {title} cannot be read here: {problem.message}."
+        for title, variables in _entries(found)
+        if TOKEN_FILE in variables
+        for problem in settings.load({TOKEN_FILE: variables[TOKEN_FILE]}).problems
+    ]
+
+
 def _entries(found: Iterable[Found]) -> list[tuple[str, dict[str, str]]]:
     return [
         (one.client.title, dict(launch.environment))

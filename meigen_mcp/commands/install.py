@@ -4,13 +4,10 @@ Only our own entry is ever touched. The token is never written there, nor on any
 goes into a private file of the data folder, which the entry names.
 """
 
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
@@ -19,11 +16,19 @@ from meigen_mcp.commands.clients import Client, Machine, Scope
 from meigen_mcp.commands.config_file import ConfigurationRefused, keep_copy
 from meigen_mcp.commands.configuration import Target, look
 from meigen_mcp.commands.installed import found
-from meigen_mcp.commands.launch import TOKEN, TOKEN_FILE, Launch, launch
+from meigen_mcp.commands.launch import TOKEN, TOKEN_FILE, Launch, launch, own_place
 from meigen_mcp.commands.project_entry import CAPS, Foreign, Terms
+from meigen_mcp.commands.tokens import (
+    Token,
+    has_kept_token,
+    keep_token,
+    token_here,
+    token_path,
+    token_source,
+    unwritable,
+)
 from meigen_mcp.foreign import flat
-from meigen_mcp.media import whole_files
-from meigen_mcp.settings import TOKEN_SHAPE, Settings
+from meigen_mcp.settings import Settings
 from meigen_mcp.system import alone, private_folder
 from meigen_mcp.variables import read_credits
 
@@ -39,13 +44,17 @@ class Result:
         text: for the person.
         done: nothing is left for the person to do by hand.
         nothing: the configuration was as it should be.
+        source: where the entry's token comes from.
         token: where a token is kept now that was given just then.
+        own: where the entry's token is, if it is not the one that is kept here.
     """
 
     text: str
     done: bool
     nothing: bool = False
+    source: Token = Token.NONE
     token: Path | None = None
+    own: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class Request:
     Attributes:
         name: the server's name in the configuration.
         remove: take it out; the rest then plays no part.
-        sandbox: start it on the embedded sandbox.
+        sandbox: start it on the embedded sandbox, with this name or, if it is empty, with none.
         token_file: a file of the person's own that holds the token.
         new_token: ask for the token although there is one.
         reference_dirs: folders that local references may come from.
@@ -65,7 +74,7 @@ class Request:
     scope: Scope = "user"
     name: str = "meigen"
     remove: bool = False
-    sandbox: bool = False
+    sandbox: str | None = None
     token_file: Path | None = None
     new_token: bool = False
     reference_dirs: Sequence[Path] = ()
@@ -102,19 +111,22 @@ def run(
     _refuse_bad_folder(loaded)
     on = look(request.client, machine, request.scope, request.name)
     terms = _terms(request, machine, loaded)
-    wanted = kept = None
+    wanted = kept = own = None
+    source = Token.NONE
     if not request.remove:
         foreign = on.kept(terms).left_out
         if foreign and person.agrees(foreign):
             terms = replace(terms, agreed=frozenset(foreign))
         named = on.names_token(terms)
-        file = _token_file(request, loaded, person, named=named)
-        kept = file if _source(request, loaded, named=named) is Token.ASK else None
+        source = _source(request, loaded, named=named)  # before one is kept
+        file = _token_file(request, loaded, person, source)
+        kept = file if source is Token.ASK else None
+        own = own_place(on.kept(terms).variables, token_path(loaded.data_dir)) if named else None
         wanted = request.launch(file)
     result = carry_out(
         on, wanted, terms, machine=machine, data_dir=loaded.data_dir, programs=programs
     )
-    return replace(result, token=kept)
+    return replace(result, source=source, token=kept, own=own)
 
 
 def preview(
@@ -133,7 +145,8 @@ def preview(
     wanted = None if request.remove else request.launch(likely)
     change = plan(on, wanted, terms, programs or Programs())
     asks = not request.remove and _source(request, loaded, named=named) is Token.ASK
-    asked = ["It will ask for your token."] if asks and not loaded.token else []
+    here = None if request.new_token else token_here(loaded)
+    asked = ["It will ask for your token."] if asks and here is None else []
     if change.nothing:
         return "\n".join((change.about, *asked))
     return "\n".join((change.shown(), *change.notes, *asked))
@@ -152,7 +165,7 @@ def _refuse_bad_folder(loaded: Settings) -> None:
 
 
 def _terms(request: Request, machine: Machine, loaded: Settings) -> Terms:
-    decided = {TOKEN, TOKEN_FILE} if request.sandbox or request.token_file else set()
+    decided = {TOKEN, TOKEN_FILE} if request.sandbox is not None or request.token_file else set()
     decided |= {"MEIGEN_REFERENCE_DIRS"} if request.reference_dirs else set()
     own = own_caps(machine, loaded)
     return Terms(str(token_path(loaded.data_dir)), frozenset(decided), own)
@@ -161,40 +174,9 @@ def _terms(request: Request, machine: Machine, loaded: Settings) -> Terms:
 # --- the token ---------------------------------------------------------------------------------
 
 
-class Token(Enum):
-    """Where the token of an entry comes from."""
-
-    NONE = auto()
-    GIVEN_FILE = auto()
-    AS_IT_IS = auto()
-    KEPT_FILE = auto()
-    ASK = auto()
-
-
-def token_source(*, sandbox: bool, given: bool, new: bool, named: bool, kept: bool) -> Token:
-    """Decide where the token comes from.
-
-    Args:
-        sandbox: none is needed.
-        given: the person named a file.
-        new: the person wants to type another one.
-        named: the entry names one already.
-        kept: an earlier installation kept one.
-    """
-    if sandbox:
-        return Token.NONE
-    if given:
-        return Token.GIVEN_FILE
-    if new:
-        return Token.ASK
-    if named:
-        return Token.AS_IT_IS
-    return Token.KEPT_FILE if kept else Token.ASK
-
-
 def _source(request: Request, loaded: Settings, *, named: bool) -> Token:
     return token_source(
-        sandbox=request.sandbox,
+        sandbox=request.sandbox is not None,
         given=request.token_file is not None,
         new=request.new_token,
         named=named,
@@ -203,16 +185,17 @@ def _source(request: Request, loaded: Settings, *, named: bool) -> Token:
 
 
 def _token_file(
-    request: Request, loaded: Settings, person: Installer, *, named: bool
+    request: Request, loaded: Settings, person: Installer, source: Token
 ) -> Path | None:
     """Return the file that the entry names; None where it names none, or the one that it has."""
-    match _source(request, loaded, named=named):
+    match source:
         case Token.GIVEN_FILE:
             return request.token_file
         case Token.KEPT_FILE:
             return token_path(loaded.data_dir)
         case Token.ASK:
-            given = loaded.token or person.token()
+            here = None if request.new_token else token_here(loaded)
+            given = here or person.token()
             return keep_token(loaded.data_dir, given) if given else None
         case _:
             return None
@@ -227,61 +210,6 @@ def _likely_token_file(request: Request, loaded: Settings, *, named: bool = Fals
             return token_path(loaded.data_dir)
         case _:
             return None
-
-
-def token_problems(path: Path) -> Iterator[str]:
-    """Say what is wrong with a token file of the person's own."""
-    try:
-        given, mode = path.read_text("utf-8", "replace").strip(), path.stat().st_mode
-    except OSError:
-        yield f"{path} cannot be read."
-        return
-    if not TOKEN_SHAPE.fullmatch(given):
-        yield f"What {path} holds is no token: meigen_sk_ and 32 characters."
-    if sys.platform != "win32" and mode & 0o077:
-        yield f"Others can read {path}: chmod 600 {path}"
-
-
-def token_path(data_dir: Path) -> Path:
-    """Return where the token is kept."""
-    return data_dir / "token"
-
-
-def has_kept_token(data_dir: Path) -> bool:
-    """Say whether one is kept; of a folder that may not be looked into, no."""
-    return os.path.isfile(token_path(data_dir))  # noqa: PTH113  # it raises nothing
-
-
-def kept_token_hint(loaded: Settings) -> str | None:
-    """Return where the clients' token is, for a command of the person's that has none."""
-    if loaded.token is not None or not has_kept_token(loaded.data_dir):
-        return None
-    path = token_path(loaded.data_dir)
-    setting = "set" if sys.platform == "win32" else "export"
-    return f"The token of your clients is here: {setting} {TOKEN_FILE}={path}"
-
-
-def keep_token(data_dir: Path, token: str) -> Path:
-    """Write the token into the private file of the data folder, whole or not at all.
-
-    Raises:
-        ConfigurationRefused: the folder cannot be written.
-    """
-    path = token_path(data_dir)
-    try:
-        with whole_files.new(data_dir, private=True) as partial:
-            partial.write_text(f"{token.strip()}\n", encoding="utf-8")
-            partial.replace(path)
-    except OSError:
-        raise _unwritable(data_dir) from None
-    return path
-
-
-def _unwritable(data_dir: Path) -> ConfigurationRefused:
-    return ConfigurationRefused(
-        f"The data folder {data_dir} cannot be written, or its file system knows no locks; nothing"
-        " was changed. Set MEIGEN_DATA_DIR to a folder on a disk of this computer."
-    )
 
 
 def own_caps(machine: Machine, loaded: Settings) -> Mapping[str, Decimal]:
@@ -343,7 +271,7 @@ def carry_out(
                 if copy is not None:
                     copy.unlink()
     except OSError:
-        raise _unwritable(data_dir) from None
+        raise unwritable(data_dir) from None
     raise ConfigurationRefused(
         f"{target.file.named} is changed all the time; it was left alone. Quit"
         f" {target.client.title} and call again."

@@ -10,7 +10,7 @@ from meigen_mcp import settings
 from meigen_mcp.commands.clients import CLIENTS, Client, Machine
 from meigen_mcp.commands.config_file import ConfigFile, ConfigurationRefused
 from meigen_mcp.commands.findings import Finding
-from meigen_mcp.commands.launch import Launch
+from meigen_mcp.commands.launch import Launch, own_place
 from meigen_mcp.commands.project_entry import Terms, in_ascii, judge
 
 
@@ -78,6 +78,17 @@ def executable(machine: Machine, command: str) -> bool:
     return is_file and (machine.system == "windows" or os.access(path, os.X_OK))
 
 
+def others_own(found: Sequence[Found], kept: Path) -> dict[str, str]:
+    """Return which clients of the person's have a token of their own, and where."""
+    return {
+        one.client.id: place
+        for one in found
+        if not one.foreign
+        for launch in one.launches.values()
+        if not launch.in_sandbox and (place := own_place(launch.environment, kept)) is not None
+    }
+
+
 def examine(found: Sequence[Found], machine: Machine | None, terms: Terms) -> Iterator[Finding]:
     """Say which clients have this server, what they show, and what is wrong with their entries."""
     if machine is None:
@@ -103,7 +114,7 @@ def _entry(
     one: Found, name: str, launch: Launch, machine: Machine, terms: Terms
 ) -> Iterator[Finding]:
     where, command = f"{one.client.title} ({one.path})", launch.command[0]
-    sandbox = ", in the sandbox" if launch.in_sandbox else ""
+    sandbox = f", in {in_ascii(launch.sandbox)}" if launch.in_sandbox else ""
     says = f'{where} has it as "{in_ascii(name)}"{sandbox}. You will see: {one.client.shows}'
     if not executable(machine, command):
         says = f"{where} starts {in_ascii(command)}, which is not there"
@@ -115,6 +126,10 @@ def _entry(
         says = f"{where} comes with this project and sets {foreign}"
         yield Finding("clients", says, f"If that is not yours: `{one.install}` leaves it out.")
         del variables[foreign.name]  # and no file that it names is opened
+    place = own_place(variables, Path(terms.token_file))
+    if place is not None and not launch.in_sandbox:
+        own = "has a token of its own, which `install --new-token` for another client leaves alone"
+        yield Finding("clients", f"{where} {own}: {in_ascii(place)}")
     there = settings.load(variables)
     if there.token is not None and not settings.TOKEN_SHAPE.fullmatch(there.token):
         says = f"{where} has a token of unusual shape"

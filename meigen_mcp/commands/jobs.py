@@ -14,7 +14,7 @@ from meigen_mcp import generation, saving
 from meigen_mcp.app import Account, name_account, named_sandboxes, open_account
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
-from meigen_mcp.commands.identities import Identity, elsewhere, identities, with_first
+from meigen_mcp.commands.identities import Identity, elsewhere, identities, unread, with_first
 from meigen_mcp.commands.members import find_among
 from meigen_mcp.errors import MeigenError, NotFound, Refusal
 from meigen_mcp.foreign import flat
@@ -28,6 +28,10 @@ from meigen_mcp.people import person_of
 from meigen_mcp.service.results import Listing
 from meigen_mcp.settings import Settings
 from meigen_mcp.views import generations as views
+from meigen_mcp.wording import listed
+
+SHORTEST = 6
+"""Characters of the beginning of an id that can stand for it where something is only shown."""
 
 
 class NotPossible(Refusal):
@@ -78,7 +82,8 @@ async def run(
     """
     found = installed.found(machine) if machine else []
     known = identities(settings, found)
-    hint = _other_folders(elsewhere(settings, found)) + _sandboxes(settings)
+    hint = "".join(f"\n{line}" for line in unread(found))
+    hint += _other_folders(elsewhere(settings, found)) + _sandboxes(settings)
     async with open_account(with_first(settings, known), transport) as account:
         await account.ledger.open()
         now = account.ledger.clock()
@@ -87,7 +92,8 @@ async def run(
             return await forget(account.ledger.records, found_old, account.media.archive)
         if name is None:
             return await overview(account, settings.base_url, limit, known, now) + hint
-        job = await find(account, name, who, hint)
+        ends = forget_one or outcome is not None or call_off
+        job = await find(account, name, who, hint, whole=ends)
         if forget_one:
             if not (job.terminal and job.at_rest):
                 raise NotPossible(f"{job.name} is {job.status}; only what has ended is forgotten.")
@@ -149,14 +155,30 @@ def _sums(newest: Overview) -> tuple[Decimal, Decimal, Decimal]:
     return newest.spent_today, newest.spent_month, newest.reserved
 
 
-async def find(account: Account, name: str, who: str | None = None, hint: str = "") -> Generation:
+async def find(
+    account: Account, name: str, who: str | None = None, hint: str = "", *, whole: bool = False
+) -> Generation:
     """Return a record by `generationId` or `requestId`, whatever its token.
+
+    Args:
+        account: whose ledger it is.
+        name: an id, or the beginning of one.
+        who: whose, where several people chose it.
+        hint: what else to say where there is none.
+        whole: it must be a whole one, since something is ended by it.
 
     Raises:
         NotFound: the ledger has none with that id.
+        NotPossible: several begin so, or it must be whole.
         SeveralPeople: it has one of each of them.
     """
     found = await account.ledger.records.named(name)
+    if not found and len(name) >= SHORTEST:
+        found = await account.ledger.records.beginning(name)
+        ids = dict.fromkeys(job.name for job in found)
+        if found and (whole or len(ids) > 1):
+            why = "that takes a whole id" if len(ids) == 1 else "several ids begin so"
+            raise NotPossible(f"{name} is the beginning of an id, and {why}: {listed([*ids])}.")
     people = {person_of(job.account) for job in found}
     person = None if who is None else await find_among(account.ledger, who, people)
     job = meant(name, found, person)

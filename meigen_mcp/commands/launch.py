@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PureWindowsPath
 
 from meigen_mcp import variables
+from meigen_mcp.foreign import flat
 
 TOKEN = "MEIGEN_API_TOKEN"  # noqa: S105  # the name of a variable
 TOKEN_FILE = "MEIGEN_API_TOKEN_FILE"  # noqa: S105  # as above
@@ -42,6 +43,12 @@ class Launch:
     def in_sandbox(self) -> bool:
         """Whether what it starts is the sandbox."""
         return "--sandbox" in self.command
+
+    @property
+    def sandbox(self) -> str:
+        """The sandbox that it starts, in words: with its name, if it has one."""
+        after = self.command[self.command.index("--sandbox") + 1 :][:1] if self.in_sandbox else ()
+        return " ".join(["the sandbox", *(name for name in after if not name.startswith("-"))])
 
     @property
     def ours(self) -> bool:
@@ -116,13 +123,28 @@ def _source() -> tuple[str, ...]:
 
 
 def launch(
-    token_file: Path | None, reference_dirs: Sequence[Path] = (), *, sandbox: bool = False
+    token_file: Path | None, reference_dirs: Sequence[Path] = (), *, sandbox: str | None = None
 ) -> Launch:
-    """Return how a client is to start the server."""
+    """Return how a client is to start the server; on a sandbox, its name may be empty."""
     environment: dict[str, str] = {}
     if token_file is not None:
         environment[TOKEN_FILE] = str(token_file.expanduser().absolute())
     if reference_dirs:
         folders = [str(folder.expanduser().absolute()) for folder in reference_dirs]
         environment["MEIGEN_REFERENCE_DIRS"] = os.pathsep.join(folders)
-    return Launch((*command_line(), *(("serve", "--sandbox") if sandbox else ())), environment)
+    words = () if sandbox is None else ("serve", "--sandbox", *filter(None, [sandbox]))
+    return Launch((*command_line(), *words), environment)
+
+
+def own_place(environment: Mapping[str, str], kept: Path) -> str | None:
+    """Say where the token of an entry is, if that is not the one that is kept here for all.
+
+    Args:
+        environment: the variables of the entry.
+        kept: where the one for all is.
+    """
+    if environment.get(TOKEN):
+        return f"{TOKEN}, in its configuration"
+    file = environment.get(TOKEN_FILE)
+    same = not file or os.path.normpath(os.path.expanduser(file)) == os.path.normpath(kept)  # noqa: PTH111  # it raises nothing
+    return None if same else flat(file or "")

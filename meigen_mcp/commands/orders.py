@@ -21,10 +21,12 @@ from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.commands.exits import BY_WEIGHT, Exit, advise, exit_of
 from meigen_mcp.commands.keys import request_id_of
 from meigen_mcp.commands.results import Results
+from meigen_mcp.commands.typed import allow_folder
 from meigen_mcp.errors import LedgerUnavailable, MeigenError
 from meigen_mcp.generation import SETTLED_AFTER, Generation
 from meigen_mcp.ledger.offers import Offer
 from meigen_mcp.ledger.spending import hold_to_cap
+from meigen_mcp.media.local_files import ONLY_THE_PERSON
 from meigen_mcp.poller.schedule import QUICK_FETCHES
 from meigen_mcp.service.person import Question, Verdict
 from meigen_mcp.service.repeats import must_agree
@@ -320,6 +322,8 @@ class _Making:
         before = self.jobs.get(job.request_id)
         if before is not None and job.version >= before.version:
             self.jobs[job.request_id] = job
+            if job.error is not None and job.error.passes:
+                self.results.tell_once(f"queued: {job.error.message}")
             self._name_waited_for()
             self.told.set()
 
@@ -348,6 +352,8 @@ class _Making:
                 f"The key {self.order.key} names a generation with other arguments. Nothing was"
                 " sent or charged for this one; choose another key."
             )
+        message = answer["error"]["message"]
+        answer["error"]["message"] = message.replace(ONLY_THE_PERSON, allow_folder())
         if self.order.several and prompt is not None:
             message = answer["error"]["message"]
             answer["error"]["message"] = f"Prompt {index + 1}: {message}"
@@ -358,7 +364,8 @@ class _Making:
         if self.settings.sandbox == "":  # they end with this command
             for name in ("preview", "resourceUri"):
                 answer.pop(name, None)
-        self.results.show(answer, advise(answer, recent))
+        named = self.order.key is not None and not self.order.arguments.get("dryRun")
+        self.results.show(answer, advise(answer, recent, key=named, several=self.order.several))
         self.ends.append(exit_of(answer))
         return self.ends[-1]
 

@@ -1,8 +1,11 @@
 """What an argument of a command may be, where click has no word for it."""
 
 import re
+from difflib import get_close_matches
 
 import click
+
+from meigen_mcp.wording import listed
 
 
 class ClientId(click.ParamType):  # type: ignore[type-arg]  # not generic in every click
@@ -21,8 +24,14 @@ class ClientId(click.ParamType):  # type: ignore[type-arg]  # not generic in eve
         return f"{{{'|'.join(self._ids())}}}"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it, if there is such a client."""
-        return click.Choice(self._ids()).convert(value, param, ctx)
+        """Return it, if there is such a client; a mistake is told the ids that are near it."""
+        del param
+        if value in (ids := self._ids()):
+            return value
+        near = [name for name in ids if value and value.lower() in name]
+        near = near or get_close_matches(value.lower(), ids, 1)
+        fix = f"did you mean {listed(near)}?" if near else f"use {listed(ids)}"
+        raise click.UsageError(f"there is no client {value}; {fix}", ctx)
 
 
 class Name(click.ParamType):  # type: ignore[type-arg]  # as above

@@ -35,6 +35,7 @@ class Results:
         self._saves = saves
         self._words = words
         self._status: Any = None
+        self._told: set[str] = set()
         self.held = False
         self.waited_for: Sequence[str] = ()
 
@@ -71,6 +72,13 @@ class Results:
             say(about if used is None else f"{about} ({used} credits)", err=True)
         for line in lines:
             say(self._translated(line), err=True)
+
+    def tell_once(self, line: str) -> None:
+        """Say why something takes long, to whom it may concern, and not again."""
+        if line not in self._told:
+            self._told.add(line)
+            self.close()
+            say(line, err=True)
 
     def _translated(self, line: str) -> str:
         """Return a sentence with the names of the terminal."""

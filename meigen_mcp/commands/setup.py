@@ -1,5 +1,6 @@
 """The commands that set a client up, and say whether everything works."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from meigen_mcp.foreign import flat
 from meigen_mcp.settings import Settings
 
 if TYPE_CHECKING:
+    from meigen_mcp.commands.clients import Machine
     from meigen_mcp.commands.install import Request, Result
 
 
@@ -28,7 +30,7 @@ def settings_with_folder() -> Settings:
 
 
 @click.command()
-@click.argument("client", type=ClientId())
+@click.argument("client", type=ClientId(), required=False)
 @click.option(
     "--scope",
     type=click.Choice(["user", "project"]),
@@ -36,7 +38,14 @@ def settings_with_folder() -> Settings:
     show_default=True,
     help="For you everywhere, or for the project in this folder.",
 )
-@click.option("--sandbox", is_flag=True, help="Use the embedded sandbox: no key, no credits.")
+@click.option(
+    "--sandbox",
+    is_flag=False,
+    flag_value="",
+    type=Name(optional=True),
+    metavar="[NAME]",
+    help="Use the embedded sandbox: no key, no credits; with a name one that remembers.",
+)
 @click.option(
     "--token-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -63,9 +72,9 @@ def settings_with_folder() -> Settings:
 @click.option("--print", "show", is_flag=True, help="Print what to add by hand, do nothing.")
 def install(
     *,
-    client: str,
+    client: str | None,
     scope: str,
-    sandbox: bool,
+    sandbox: str | None,
     token_file: Path | None,
     new_token: bool,
     reference_dirs: tuple[Path, ...],
@@ -81,9 +90,15 @@ def install(
     from meigen_mcp.commands.config_file import ConfigurationRefused  # noqa: PLC0415  # as above
     from meigen_mcp.commands.terminal import Terminal  # noqa: PLC0415  # on first use: as above
 
-    if url and (sandbox or token_file or new_token or reference_dirs or remove):
+    if client is None and sandbox in CLIENTS:
+        client, sandbox = sandbox, ""  # it stands behind the option, which takes it for a name
+    if client is None:
+        taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
+        raise click.UsageError(f"name a client: {', '.join(CLIENTS)}{taken}")
+    in_sandbox = sandbox is not None
+    if url and (in_sandbox or token_file or new_token or reference_dirs or remove):
         raise click.UsageError("--url goes with --scope and --name only")
-    if new_token and (sandbox or token_file or remove):
+    if new_token and (in_sandbox or token_file or remove):
         raise click.UsageError("--new-token goes without --sandbox, --token-file and --remove")
     loaded = settings.load()
     request = installing.Request(
@@ -116,26 +131,37 @@ def install(
     except ConfigurationRefused as problem:
         raise click.ClickException(str(problem)) from None
     say(result.text)
-    for line in _of_the_token(request, result, loaded):
+    for line in _of_the_token(request, result, loaded, machine):
         say(line)
     raise SystemExit(0 if result.done else 1)  # by hand it is not done yet
 
 
-def _of_the_token(request: "Request", result: "Result", loaded: Settings) -> Iterator[str]:
-    """Say what became of the token, and what is wrong with it."""
-    from meigen_mcp.commands import install as installing  # noqa: PLC0415  # on first use: as above
+def _of_the_token(
+    request: "Request", result: "Result", loaded: Settings, machine: "Machine"
+) -> Iterator[str]:
+    """Say what became of the token, whose it is not, and what is wrong with it."""
+    from meigen_mcp.commands import installed, tokens  # noqa: PLC0415  # on first use: as above
 
+    kept = tokens.token_path(loaded.data_dir)
     if request.remove:
-        if installing.has_kept_token(loaded.data_dir):
-            kept = installing.token_path(loaded.data_dir)
+        if tokens.has_kept_token(loaded.data_dir):
             yield f"The token stays in {kept}; delete it when no client needs it."
-    elif request.token_file is not None:
-        yield from installing.token_problems(request.token_file.absolute())
+        return
+    if request.token_file is not None:
+        yield from tokens.token_problems(request.token_file.absolute())
+    elif request.new_token and result.token is None:
+        yield "No token was typed; the one before stays."
     elif request.new_token:
-        new = "The new token is that of every client that was set up here. Restart those that run."
-        yield new if result.token else "No token was typed; the one before stays."
-    elif result.nothing and not request.sandbox:
-        yield "For another token: --new-token."
+        yield "The new token is that of every client that was set up here. Restart those that run."
+        for name, place in installed.others_own(installed.found(machine), kept).items():
+            yield (
+                f"Not of {name}, which has a token of its own ({place}); to give it this one:"
+                f" `meigen-mcp install {name} --token-file {shlex.quote(str(kept))}`"
+            )
+    elif result.source in (tokens.Token.AS_IT_IS, tokens.Token.KEPT_FILE):
+        yield f"Its token is in {result.own or kept}. For another one: --new-token."
+    elif result.token is not None and loaded.token is not None:
+        yield f"Its token is the one that this terminal has set; it is kept in {kept}."
 
 
 @click.command()

@@ -41,6 +41,10 @@ class Overview:
     allowances: Sequence[Allowance] = ()
 
 
+MOST_BEGINNING = 10
+"""How many are named whose ids begin alike: nobody reads more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """What was taken out of the ledger.
@@ -64,6 +68,10 @@ class Records(Protocol):
 
     async def named(self, name: str) -> list[Generation]:
         """Return all with this id that are shown, the own first: several may choose one."""
+        ...
+
+    async def beginning(self, start: str) -> list[Generation]:
+        """Return those that are shown of which an id begins so, the newest first, not all."""
         ...
 
     async def again(self, job: Generation) -> Generation | None:

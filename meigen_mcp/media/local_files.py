@@ -39,6 +39,11 @@ LONGEST_SIDE = 4096
 MOST_PIXELS = 2**26
 """Decoded, they take 256 MiB; cameras of phones make up to 50 million by themselves."""
 SECONDS = 20.0
+ONLY_THE_PERSON = (
+    "only the person can allow another folder, with `meigen-mcp install CLIENT --reference-dir"
+    " FOLDER` and a restart of the client"
+)
+"""How a folder is allowed in a chat; a terminal has a way of its own."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "TIFF", "BMP")
 _LOSSLESS = ("PNG", "GIF", "TIFF", "BMP")
 _LONGEST_PATH = 4096
@@ -177,13 +182,12 @@ class LocalReferences:
         path = shown(text)
         if not self._named:
             return ReferenceRefused(
-                f"{path} is a local file, and none may be read here", "use a public https URL"
+                f"{path} is a local file, and none may be read here",
+                f"use a public https URL; {ONLY_THE_PERSON}",
             )
         return ReferenceRefused(
             f"{path} {why}",
-            f"use a file in {listed(self._named)}, or a public https URL; only the person"
-            " can allow another folder, with `meigen-mcp install CLIENT --reference-dir FOLDER` and"
-            " a restart of the client",
+            f"use a file in {listed(self._named)}, or a public https URL; {ONLY_THE_PERSON}",
         )
 
     # --- where it is ----------------------------------------------------------------------------

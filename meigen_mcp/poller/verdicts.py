@@ -72,7 +72,7 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
         case errors.Unreachable(sent=False) if first:
             # Provably never left: an intent again, to be sent as long as one may be.
             again = when.again(job, error)
-            return generation.unsent(generation.unreached(job, again), again)
+            return generation.unsent(generation.unreached(job, again, error), again)
         case errors.RateLimited() if first:
             return generation.unsent(job, when.hold_until)
         case errors.RateLimited():

@@ -16,6 +16,7 @@ from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import still_shown
+from meigen_mcp.reports import away
 from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
 from meigen_mcp.service.delivery import Answer, Marks, under_way
 from meigen_mcp.service.person import Person
@@ -86,6 +87,8 @@ class Answering:
         error = job.error and replace(
             job.error, message=self._settings.without_paths(job.error.message)
         )
+        if error is not None and error.passes:
+            error = away()  # why names the server's own proxy or certificates
         unsaved = tuple(item._replace(reason=self._told(item.reason)) for item in job.unsaved)
         return replace(job, files=(), preview=preview, unsaved=unsaved, arguments=told, error=error)
 

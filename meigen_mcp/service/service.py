@@ -32,7 +32,7 @@ from meigen_mcp.service.consent import approving
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.service.finals import final_of, why_no_draft
 from meigen_mcp.service.intents import write_intent
-from meigen_mcp.service.names import request_id_of, without_uri
+from meigen_mcp.service.names import odd_uris, request_id_of, without_uri
 from meigen_mcp.service.person import Person
 from meigen_mcp.service.quoting import make_draft, quote_call
 from meigen_mcp.service.references import ReferenceResolver, References
@@ -303,7 +303,7 @@ class Service:
         stop = self.clocks.monotonic() + person.patience
         read = args.CHECK_STATUS.as_meant(arguments)
         read = {name: without_uri(value) for name, value in read.items()}
-        problems = args.CHECK_STATUS.check(read)
+        problems = odd_uris(read) or args.CHECK_STATUS.check(read)
         if problems:
             raise errors.InvalidArguments(problems)
         given = present(read)

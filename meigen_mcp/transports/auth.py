@@ -88,6 +88,11 @@ class Access:
         return self.token is not None or self.sign_in is not None
 
     @property
+    def guessable(self) -> bool:
+        """Whether its token is so short that it counts on this computer alone."""
+        return self.token is not None and not self.guarded
+
+    @property
     def spoken(self) -> tuple[str, ...]:
         """The names, and what else it answers to, in words."""
         own = ("the addresses of this computer",) if self.asks else ()

@@ -35,7 +35,7 @@ from meigen_mcp.server.access_notes import AccessNote, noted
 from meigen_mcp.service.delivery import under_way
 from meigen_mcp.settings import Settings, from_elsewhere
 from meigen_mcp.system import Signal, listen_on, termination
-from meigen_mcp.transports.auth import Access, CannotServe, NotAdmitted
+from meigen_mcp.transports.auth import LEAST_TOKEN, Access, CannotServe, NotAdmitted
 from meigen_mcp.transports.connections import (
     ANSWERED_WITHIN,
     LONGEST_END,
@@ -100,6 +100,13 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                 elif access.token is not None:
                     log.info(
                         "clients need the token in %s", access.token_file or "MEIGEN_HTTP_TOKEN"
+                    )
+                if access.guessable:
+                    log.warning(
+                        "MEIGEN_HTTP_TOKEN has fewer than %d characters: programs of this computer"
+                        " could guess it, and what comes through a proxy is refused; give it more,"
+                        " or unset it, and one is made",
+                        LEAST_TOKEN,
                     )
                 if not access.discreet:
                     log.info(

@@ -16,7 +16,7 @@ from meigen_mcp.foreign import flat, printable, printable_values
 from meigen_mcp.generation import Generation, record_uri, used
 from meigen_mcp.ledger.team import left
 from meigen_mcp.media.store import mime_of
-from meigen_mcp.reports import Balance, Fault
+from meigen_mcp.reports import AWAY, Balance, Fault
 from meigen_mcp.service.results import SANDBOXED, STARTS_ANEW, Listing, Outcome
 from meigen_mcp.views import drafts, next_step
 from meigen_mcp.wording import credits_json, time_of, without_none
@@ -120,7 +120,8 @@ def refusal(error: MeigenError, tool: str, prompt: Any = None) -> Structure:
 def is_error(structure: Structure) -> bool:
     """Say whether a tool result is flagged: refused, failed, or waiting for the person's action."""
     status = structure.get("status")
-    return status in ("refused", "failed") or (status == "queued" and "error" in structure)
+    parked = status == "queued" and structure.get("error", {}).get("code", AWAY) != AWAY
+    return status in ("refused", "failed") or parked
 
 
 def quote_structure(quote: Quote) -> Structure:
@@ -224,6 +225,8 @@ def _error_lines(structure: Structure) -> list[str]:
     if "error" not in structure:
         return []
     error = structure["error"]
+    if error["code"] == AWAY:
+        return [error["message"]]
     retry = "may help" if error["retryable"] else "alone will not help"
     code = f"{error['code']} ({error['detail']})" if "detail" in error else error["code"]
     return [
@@ -264,7 +267,8 @@ def progress_words(job: Generation, elapsed: float, place: int | None) -> str:
         place: how many are sent before it, if it is not sent yet.
     """
     line = "" if place is None else f", {place} before it" if place else ", next in line"
-    return f"{job.status}{line}, {elapsed:.0f} s of about {job.expected_seconds:.0f} s"
+    away = ", MeiGen could not be reached" if job.error and job.error.passes else ""
+    return f"{job.status}{away}{line}, {elapsed:.0f} s of about {job.expected_seconds:.0f} s"
 
 
 # --- the newest ---------------------------------------------------------------------------------

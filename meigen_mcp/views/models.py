@@ -75,6 +75,19 @@ def details_text(details: Structure) -> str:
     return json.dumps(short, ensure_ascii=False)
 
 
+def details_lines(details: Structure) -> str:
+    """Write everything about one model that a person chooses by, one fact a line."""
+    about = [details.get("name"), details["mediaType"]]
+    about += [f"by {details['provider']}"] if details["provider"] else []
+    about += [f"about {details['expectedSeconds']} s"] if "expectedSeconds" in details else []
+    about += ["the default"] * bool(details.get("default"))
+    lines = [f"{details['modelId']}: {', '.join(filter(None, about))}"]
+    lines += [f"credits: {price}" for price in details["prices"]]
+    lines += [f"note: {details['note']}"] if details["note"] else []
+    lines += ["what a call may say:", *(f"  {rule}" for rule in details["rules"])]
+    return "\n".join(lines)
+
+
 def _plain(value: Any) -> Any:
     """Return facts as JSON values."""
     match value:

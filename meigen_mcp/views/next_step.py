@@ -46,7 +46,7 @@ def sentence(result: Outcome, now: float) -> str:
             words = f"Wait for the result: call check_status with {_by_name(job)}. {RUNS_ON}"
         case "submitting":
             words = _see_what_becomes(job, now)
-        case "queued" if job.error is None:
+        case "queued" if job.error is None or job.error.passes:
             start = _starts(result, now)
             words = f'Wait for it: call check_status with requestId "{job.request_id}"{start}.'
             words += f" {how_to_stop(job)}"

@@ -40,6 +40,42 @@ async def test_check_status_takes_the_uri_of_its_own_answers(tmp_path: Path) -> 
                 named: dict[str, Any] = {field: name}
                 found = await on.check(**named)
                 assert found.job.request_id == made.request_id
+        assert (await on.check(generationId=f"{names[0]}/media")).job == found.job
+
+
+@pytest.mark.parametrize("given", ["meigen://fox", "meigen://generations", "meigen://models/x"])
+async def test_another_uri_is_told_how_that_of_a_generation_is_written(
+    given: str, tmp_path: Path
+) -> None:
+    """Whichever id it stands for; and it is looked for in no ledger."""
+    fix = "write meigen://generations/GENERATIONID, as resourceUri has it, or the id alone"
+    async with workbench(tmp_path) as on:
+        for field in ("generationId", "requestId"):
+            named: dict[str, Any] = {field: given}
+            with pytest.raises(errors.InvalidArguments) as refused:
+                await on.check(**named)
+            wrong = errors.Problem(field, f'"{given}" is the URI of no generation', fix)
+            assert refused.value.problems == (wrong,)
+
+
+@pytest.mark.parametrize("given", ["", "/media", "/media/", "/media/x", "/media/0/", "/0"])
+async def test_a_record_as_a_reference_is_told_how_a_medium_is_named(
+    given: str, tmp_path: Path
+) -> None:
+    """A generation may have several, so none is guessed; a clip as well."""
+    fix = "name one of a generation's media, counted from 0:"
+    async with workbench(tmp_path) as on:
+        uri = record_uri((await on.generate(**CALL)).job.name) + given
+        for call in (
+            {**CALL, "referenceImages": [uri]},
+            {"prompt": "x", "modelId": "seedance-2-0", "referenceVideo": uri},
+        ):
+            tool: Any = "generate_image" if "referenceImages" in call else "generate_video"
+            with pytest.raises(errors.InvalidArguments) as refused:
+                await on.generate(tool, **call, dryRun=True)
+            said = refused.value.problems[0]
+            assert said.message.endswith('" is the URI of no single medium')
+            assert said.fix == f"{fix} meigen://generations/GENERATIONID/media/0"
 
 
 async def test_what_is_spent_and_what_is_only_reserved_are_two_numbers(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from click.testing import CliRunner
 
+from meigen_mcp import settings
 from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.commands.cli import main
 from meigen_mcp.views import models as model_views
@@ -114,13 +115,28 @@ def test_models_as_json_are_the_rows_of_the_tool() -> None:
     assert (status, json.loads(said)) == (0, rows)
 
 
-@pytest.mark.parametrize("options", [[], ["--json"]])
-def test_one_model_is_shown_with_its_schema(options: list[str]) -> None:
-    """Everything about it, as JSON in any case."""
-    status, said, _ = run("models", "veo-3.1", *options)
+def test_one_model_is_shown_with_its_schema_to_a_program() -> None:
+    """Everything about it."""
+    status, said, _ = run("models", "veo-3.1", "--json")
     model = json.loads(said)
     jsonschema.Draft202012Validator.check_schema(model["jsonSchema"])
     assert (status, model["modelId"]) == (0, "veo-3.1")
+
+
+def test_one_model_is_shown_to_a_person_in_lines() -> None:
+    """What it is, what it costs, and what a call may say; no schema."""
+    status, said, _ = run("models", "z-image-turbo")
+    catalogue = shipped()
+    model = catalogue.find("z-image-turbo")
+    assert model is not None
+    details = model_views.model_details(model, catalogue, settings.load().accepts)
+    assert (status, said.splitlines()) == (0, [
+        "z-image-turbo: Z Image Turbo, image, by Alibaba, about 12 s",
+        "credits: 2 per image",
+        "what a call may say:",
+        *(f"  {rule}" for rule in details["rules"]),
+        "In a terminal aspectRatio is --aspect-ratio, and so on. --json says all, for programs.",
+    ])  # fmt: skip
 
 
 @pytest.mark.parametrize(

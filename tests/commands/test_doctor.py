@@ -226,6 +226,8 @@ async def test_each_client_is_named_with_what_it_will_show(desk: Desk) -> None:
     found = await desk.examine()
     assert 'has it as "meigen", in the sandbox' in found.says("clients")
     assert CLIENTS["codex"].shows in found.says("clients")
+    desk.configure("codex", Launch(("meigen-mcp", "serve", "--sandbox", "den"), {}))
+    assert '"meigen", in the sandbox den. You' in (await desk.examine()).says("clients")
     desk.configure("cursor", Launch((str(desk.folder / "gone" / "meigen-mcp"),), {}))
     assert "install cursor" in (await desk.examine()).fixes()["clients"]
     desk.configure("cursor", Launch(("meigen-mcp",), {"MEIGEN_RATE_LIMIT": "0"}))
@@ -502,3 +504,26 @@ async def test_a_folder_where_results_last_is_looked_at(desk: Desk, tmp_path: Pa
     (tmp_path / "file").write_text("")
     wrong = {**kept, "MEIGEN_MEDIA_DIR": str(tmp_path / "file" / "kept")}
     assert "MEIGEN_MEDIA_DIR" in (await desk.examine(**wrong)).fixes()["output"]
+
+
+async def test_a_client_with_a_token_of_its_own_is_named(desk: Desk) -> None:
+    """No new token of another client reaches it; in the sandbox there is none that counts."""
+    own, kept = desk.folder / "mine", desk.folder / "data" / "token"
+    kept.parent.mkdir()
+    for file in (own, kept):
+        file.write_text(TOKEN, encoding="utf-8")
+        file.chmod(0o600)
+    command = ("/opt/meigen-mcp",)
+    path = desk.configure("cursor", Launch(command, {"MEIGEN_API_TOKEN_FILE": str(own)}))
+    desk.configure("windsurf", Launch(command, {"MEIGEN_API_TOKEN_FILE": str(kept)}))
+    desk.configure("gemini", Launch(command, {"MEIGEN_API_TOKEN": TOKEN}))
+    alone = Launch((*command, "serve", "--sandbox"), {"MEIGEN_API_TOKEN": TOKEN})
+    desk.configure("vscode", alone)
+    said = (await desk.examine()).says("clients").splitlines()
+    about = "has a token of its own, which `install --new-token` for another client leaves alone"
+    told = [line for line in said if "token of its own" in line]
+    gemini = desk.folder / ".gemini" / "settings.json"
+    assert told == [
+        f"Cursor ({path}) {about}: {own}",
+        f"Gemini CLI ({gemini}) {about}: MEIGEN_API_TOKEN, in its configuration",
+    ]

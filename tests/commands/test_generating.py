@@ -13,13 +13,15 @@ import anyio
 import pytest
 from chaos.truth import rows, until
 from click.testing import CliRunner
+from PIL import Image
 
 from meigen_mcp import settings
 from meigen_mcp.catalogue.arguments import TOOL_OF
 from meigen_mcp.catalogue.models import shipped
 from meigen_mcp.commands.cli import main
 from meigen_mcp.commands.generating import LEFT_OUT, Medium
-from meigen_mcp.commands.install import keep_token
+from meigen_mcp.commands.tokens import keep_token
+from meigen_mcp.commands.typed import allow_folder, whole_paths
 from meigen_mcp.server.tool_schemas import generate_schema
 from meigen_mcp.service.consent import approving
 
@@ -69,13 +71,34 @@ def test_options_mean_what_the_arguments_do() -> None:
         ([], "give a prompt, or a file of them with --prompts"),
         (["a", "--prompts", "-"], "give a prompt, or a file of them with --prompts, and not both"),
         (["--prompts", __file__], "--prompts needs --key, by which it goes on after an end"),
-        (["--prompts", "-", "--key", "k"], "there is no prompt in that file"),
         (["a", "--yes-up-to", "-1"], "Invalid value for '--yes-up-to'"),
         (
             ["a", "--duration", "5", "--dry-run"],
             "- duration: it is for videos only",
         ),
-        (["a", "--steps", "5"], "No such option"),
+        (["a", "fox", "--json"], 'put the whole prompt into quotes: "a fox"'),
+        (
+            ["a", "--niji7-options", "stylize=5"],
+            "--niji7-options: it is written as JSON, such as '{\"stylize\": 250}'",
+        ),
+        (
+            ["a", "--size", "9"],
+            "--size: sizes are not given in pixels; use --aspect-ratio and --re",
+        ),
+        (["a", "-n", "4"], "-n: MeiGen makes one result a call, and Midjourney four; leave it out"),
+        (["a", "--steps", "5"], "--steps: there is no such thing at MeiGen; leave it out"),
+        (["a", "--ratio", "1:1"], "--ratio: there is no such option; did you mean --aspect-ratio?"),
+        (["a", "--image", "x"], "such option; give it as --reference-image"),
+        (["a", "--ar", "1:1"], "--ar: there is no such option; give --aspect-ratio"),
+        (
+            ["a", "--q", "1"],
+            "--q: there is no such option; give it in --niji7-options, as JSON with q",
+        ),
+        (["--prompt", "a"], "the prompt stands by itself, in quotes, before the options"),
+        (["a", "--request-id", "1"], "such option; --key NAME names one generation for ever"),
+        (["a", "--jsn"], "--jsn: there is no such option; did you mean --json?"),
+        (["a", "--colour"], "--colour: there is no such option; --help lists them"),
+        (["--prompts", "-", "--key", "k"], "there is no prompt in that file"),
         (["--sandbox", "a fox"], "'a fox' is no name: a prompt stands before --sandbox"),
         (["--sandbox", "fox"], "fox was taken for the name of a sandbox"),
     ],
@@ -98,6 +121,57 @@ def test_the_token_of_the_clients_is_named_where_the_shell_has_none(tmp_path: Pa
     first, *rest = complaint.splitlines()
     assert first.endswith(f"MEIGEN_API_TOKEN_FILE={tmp_path / 'data' / 'token'}")
     assert any("MEIGEN_API_TOKEN is not set" in line for line in rest)
+
+
+def test_a_file_is_meant_from_the_folder_of_the_shell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it may not be read, how that is allowed in a terminal is said."""
+    here = tmp_path / "here"
+    here.mkdir()
+    Image.new("RGB", (64, 64), "red").save(here / "fox.png")
+    monkeypatch.chdir(here)
+    words = ("image", "a", "--model", "nanobanana-2", "--dry-run")
+    for given in ("fox.png", "./fox.png", "../here/fox.png"):
+        call = (*words, "--reference-image", given)
+        status, _, complaint = run(*call)
+        assert status == 2
+        assert f'"{here / "fox.png"}" is not in a folder that references may come' in complaint
+        assert complaint.endswith(f"; {allow_folder()}\n")
+        monkeypatch.setenv("MEIGEN_REFERENCE_DIRS", str(here))
+        assert run(*call)[0] == 0
+        monkeypatch.delenv("MEIGEN_REFERENCE_DIRS")
+    monkeypatch.setenv("MEIGEN_OUTPUT_DIR", "off")
+    assert run(*call)[2].endswith(f"; {allow_folder()}\n")
+
+
+def test_what_is_no_relative_path_stays_as_it_is() -> None:
+    """A URL, an earlier result, a whole path of any system; other arguments are no paths."""
+    others = [
+        "https://a.example/b.png",
+        "meigen://x",
+        "data:a",
+        "~/a.png",
+        "/a.png",
+        "C:\\a",
+        "\\a",
+    ]
+    assert whole_paths("referenceImages", others) == others
+    assert whole_paths("referenceVideo", "a.mp4") == str(Path.cwd() / "a.mp4")
+    assert whole_paths("aspectRatio", "a.mp4") == "a.mp4"
+
+
+def test_lines_that_begin_with_a_hash_and_a_space_are_comments(tmp_path: Path) -> None:
+    """That they were left out is said: somebody may have meant one."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("# posters\n#\n#1 in the charts\n  # later\na fox\n", encoding="utf-8")
+    words = ("image", "--prompts", str(file), "--model", "nanobanana-2", "--dry-run", "--json")
+    status, said, complaint = run(*words)
+    prompts = re.findall(r'"prompt": "(.*?)"', said)
+    assert (status, prompts) == (0, ["#1 in the charts", "a fox"])
+    assert complaint == "3 lines begin with # and a space: a comment, not made\n"
+    file.write_text("# posters\n", encoding="utf-8")
+    assert "there is no prompt in that file" in run(*words)[2]
 
 
 def test_prompts_come_one_a_line(tmp_path: Path) -> None:

@@ -132,3 +132,18 @@ async def test_a_ledger_that_is_elsewhere_is_named(
     )
     with pytest.raises(NotFound, match="keeps its ledger elsewhere"):
         await jobs.run(terminal, "x", machine=machine)
+
+
+async def test_a_client_whose_token_file_cannot_be_read_is_named(
+    terminal: Settings, machine: Machine, tmp_path: Path
+) -> None:
+    """What it made is then nobody's, and why is said."""
+    own = tmp_path / "mine"
+    own.write_text(ONE, encoding="utf-8")
+    own.chmod(0o600)
+    _install(machine, "cursor", MEIGEN_API_TOKEN_FILE=str(own))
+    assert "cannot be read here" not in await jobs.run(terminal, machine=machine)
+    own.unlink()
+    last = (await jobs.run(terminal, machine=machine)).splitlines()[-1]
+    assert last.startswith("The token of Cursor cannot be read here: ")
+    assert str(own) in last

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -19,9 +20,10 @@ from meigen_mcp.commands.change import Change, Programs, plan
 from meigen_mcp.commands.clients import CLIENTS, TOKEN_OF_URL, Client, Machine, Scope, System
 from meigen_mcp.commands.config_file import ConfigurationRefused
 from meigen_mcp.commands.configuration import look
-from meigen_mcp.commands.install import Token, carry_out, keep_token, token_source
+from meigen_mcp.commands.install import carry_out
 from meigen_mcp.commands.launch import Launch, command_line
 from meigen_mcp.commands.project_entry import Terms
+from meigen_mcp.commands.tokens import Token, keep_token, token_source
 
 SYSTEMS: tuple[System, ...] = ("linux", "macos", "windows")
 CONFIG = {
@@ -580,6 +582,69 @@ def test_what_is_no_token_never_replaces_one(home: Path) -> None:
     assert asked.endswith("nothing to do.\nIt will ask for your token.\n")
     for other in ("--sandbox", "--remove"):
         assert "--new-token goes without" in run("cursor", "--new-token", other, status=2)
+
+
+def test_which_token_counts_is_said_where_none_was_asked_for(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is kept; the terminal's; never the terminal's for a new one."""
+    kept, new = home / "data" / "token", f"meigen_sk_{'n' * 32}"
+    monkeypatch.setenv("MEIGEN_API_TOKEN", "meigen_sk_short")
+    assert "in this terminal is no token" in run("cursor", status=1)
+    assert not kept.exists()
+    monkeypatch.setenv("MEIGEN_API_TOKEN", TOKEN)
+    said = [run("cursor").splitlines()[-1], run("windsurf", typed=f"{new}\n").splitlines()[-1]]
+    assert said == [
+        f"Its token is the one that this terminal has set; it is kept in {kept}.",
+        f"Its token is in {kept}. For another one: --new-token.",
+    ]
+    assert kept.read_text(encoding="utf-8").strip() == TOKEN
+    run("cursor", "--new-token", typed=f"{new}\n")
+    assert kept.read_text(encoding="utf-8").strip() == new
+
+
+def test_a_client_with_a_token_of_its_own_is_named_with_the_way_to_the_new_one(home: Path) -> None:
+    """Its configuration names a file of the person's, which no new token reaches."""
+    (home / "mine").write_text(TOKEN, encoding="utf-8")
+    (home / "mine").chmod(0o600)
+    run("windsurf", "--token-file", "mine")
+    said = run("windsurf", "--reference-dir", ".").splitlines()[-2:]
+    assert said[-1] == f"Its token is in {home / 'mine'}. For another one: --new-token."
+    run("cursor", typed=f"{TOKEN}\n")
+    new = f"meigen_sk_{'n' * 32}"
+    told = run("cursor", "--new-token", typed=f"{new}\n").splitlines()[-1]
+    way = f"meigen-mcp install windsurf --token-file {shlex.quote(str(home / 'data' / 'token'))}"
+    assert told == (
+        f"Not of windsurf, which has a token of its own ({home / 'mine'}); to give it this one:"
+        f" `{way}`"
+    )
+    run(*shlex.split(way)[2:])
+    assert "Not of" not in run("cursor", "--new-token", typed=f"{TOKEN}\n")
+
+
+def test_a_client_starts_a_sandbox_with_a_name(home: Path) -> None:
+    """Also where the client's id stands behind the option."""
+    assert "It is in the sandbox den: nothing there is real" in run("cursor", "--sandbox", "den")
+    assert entry_in(home)["args"] == ["serve", "--sandbox", "den"]
+    run("--sandbox", "cursor")
+    assert entry_in(home)["args"] == ["serve", "--sandbox"]
+    assert "den was taken for the name of a sandbox" in run("--sandbox", "den", status=2)
+    assert "name a client: claude-desktop" in run(status=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "fix"),
+    [
+        ("claude", "did you mean claude-desktop or claude-code?"),
+        ("Cursor", "did you mean cursor?"),
+        ("vs-code", "did you mean vscode?"),
+        ("emacs", f"use {', '.join(list(CLIENTS)[:-1])} or copilot"),
+    ],
+)
+def test_a_client_that_is_none_is_told_which_is_meant(given: str, fix: str) -> None:
+    """By its id, or all of them."""
+    said = run(given, status=2).splitlines()[-1]
+    assert said == f"Error: there is no client {given}; {fix}"
 
 
 def test_the_way_into_the_sandbox_and_out_of_it_is_said(home: Path) -> None:

@@ -396,7 +396,7 @@ def test_no_folder_of_a_project_makes_a_line(text: str | None, tmp_path: Path) -
     else:
         site.write(text)
     loaded = settings.load({"MEIGEN_DATA_DIR": str(tmp_path / "data")})
-    request = Request(site.client, "project", sandbox=True)
+    request = Request(site.client, "project", sandbox="")
     said: list[str] = []
     ways: list[Callable[[], str]] = [
         lambda: preview(request, loaded, site.machine, site.programs),
@@ -619,7 +619,7 @@ def test_of_many_installers_at_once_each_that_says_so_is_there(client: str, tmp_
 
     def one(name: str) -> tuple[str, str]:
         start.wait()
-        return name, site.run(name=name, sandbox=True)
+        return name, site.run(name=name, sandbox="")
 
     with ThreadPoolExecutor(24) as threads:
         for attempt in range(3):
@@ -664,7 +664,7 @@ def test_on_a_full_disk_a_file_with_two_names_is_as_it_was(
         fill(descriptor, data)
 
     monkeypatch.setattr(config_file, "_fill", full)
-    assert "cannot be written; it was left alone" in site.run(sandbox=True)
+    assert "cannot be written; it was left alone" in site.run(sandbox="")
     assert site.file.read_text(encoding="utf-8") == '{"a": 1}'
     assert [*(site.data / "backups").iterdir()] == []
 
@@ -687,7 +687,7 @@ def test_a_file_that_is_written_in_part_is_named_with_its_copy(
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(config_file, "_fill", broken)
-    said = site.run(sandbox=True)
+    said = site.run(sandbox="")
     (copy,) = (site.data / "backups").iterdir()
     assert said == (f"refused: {site.file} could be written in part only. As it was before: {copy}")
     assert copy.read_text(encoding="utf-8") == '{"a": 1}'
@@ -767,7 +767,7 @@ def test_the_data_folder_is_named_where_it_cannot_be_used(
     site = clone(CLIENTS["cursor"], tmp_path)
     site.data.rmdir()
     site.data.write_text("in the way", encoding="utf-8")
-    for sandbox in (False, True):
+    for sandbox in (None, ""):
         assert "Set MEIGEN_DATA_DIR" in site.run(sandbox=sandbox)
     site.data.unlink()
 
@@ -775,7 +775,7 @@ def test_the_data_folder_is_named_where_it_cannot_be_used(
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr("fcntl.flock", unsupported)
-    assert "knows no locks; nothing was changed" in site.run(sandbox=True)
+    assert "knows no locks; nothing was changed" in site.run(sandbox="")
     assert not site.file.exists()
     loaded = settings.load({"MEIGEN_DATA_DIR": "./here"})
     with pytest.raises(ConfigurationRefused, match="MEIGEN_DATA_DIR: "):

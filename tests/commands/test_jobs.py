@@ -6,10 +6,12 @@ from typing import Any
 
 import anyio
 import pytest
+from support.calls import added, intent
 from support.in_memory import InMemory, connect
 from support.ledger_file import execute
 from support.workbench import answers
 
+from meigen_mcp.app import open_ledger
 from meigen_mcp.commands import jobs
 from meigen_mcp.errors import MeigenError, NotFound
 from meigen_mcp.sandbox.emulator import Emulator
@@ -175,3 +177,30 @@ async def test_what_does_not_fit_is_refused_in_words(
         await jobs.run(
             settings, made["generationId"], fetch_again=True, transport=InMemory(Emulator())
         )
+
+
+async def test_the_beginning_of_an_id_stands_for_it_where_something_is_only_shown(
+    settings: Settings,
+) -> None:
+    """At least six characters that one id begins with; nothing is ended by them."""
+    ledger = open_ledger(settings)
+    for number in (1, 2):
+        await added(ledger, intent(request_id=f"abcdef{number}0", next_look=None))
+    await ledger.close()
+    shown = json.loads(await jobs.run(settings, "abcdef1"))
+    assert shown["requestId"] == "abcdef10"
+    with pytest.raises(jobs.NotPossible) as several:
+        await jobs.run(settings, "abcdef")
+    assert several.value.message == (
+        "abcdef is the beginning of an id, and several ids begin so: abcdef20 or abcdef10."
+    )
+    acts: list[dict[str, Any]]
+    acts = [{"call_off": True}, {"outcome": "charged"}, {"forget_one": True}]
+    for act in acts:
+        with pytest.raises(jobs.NotPossible) as refused:
+            await jobs.run(settings, "abcdef1", **act)
+        assert refused.value.message == (
+            "abcdef1 is the beginning of an id, and that takes a whole id: abcdef10."
+        )
+    with pytest.raises(NotFound):
+        await jobs.run(settings, "abcde")

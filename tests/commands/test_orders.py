@@ -4,20 +4,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support.calls import added, changed, intent
 from support.in_memory import InMemory, make_settings
-from support.workbench import answers
+from support.workbench import Faulty, answers, refused
 
 from meigen_mcp.app import open_account, open_ledger, run_service
 from meigen_mcp.commands import orders
-from meigen_mcp.commands.exits import BY_WEIGHT, Exit, exit_of
+from meigen_mcp.commands.exits import BY_WEIGHT, Exit, advise, exit_of
 from meigen_mcp.commands.keys import request_id_of
 from meigen_mcp.commands.orders import Order
 from meigen_mcp.commands.results import Results
+from meigen_mcp.commands.typed import prompts_in
 from meigen_mcp.reports import EXPIRED
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings
@@ -125,6 +128,38 @@ async def test_a_key_names_one_generation_for_ever(script: Script) -> None:
     assert other[1][0]["error"]["message"].startswith("The key poster, süß\n names a generation")
 
 
+async def test_a_key_whose_generation_failed_says_how_it_is_tried_anew(script: Script) -> None:
+    """Called again it is the same failure, and nothing is sent; in a file a line more makes one."""
+    bad = "sandbox:fail"
+    one = [(await script.run(order(bad, key="k")))[1][0] for _ in range(2)]
+    assert one[0] == one[1]
+    assert one[0]["next"] == (
+        "Its key goes on naming this one, which is not made again. To try it anew, choose another"
+        " --key."
+    )
+    for prompts in ((bad, "a"), (bad, "a", bad)):
+        many = (await script.run(order(*prompts, several=True, key="k")))[1]
+    assert {answer.get("next") for answer in many} == {
+        None,
+        "Its line goes on naming this one, which is not made again. To try it anew, change its"
+        " words, or write the line once more.",
+    }
+    assert len({answer["requestId"] for answer in many}) == 3
+    assert "next" not in (await script.run(order(bad)))[1][0]
+    expired = {"status": "failed", "error": {"code": EXPIRED.code, "charged": "no"}}
+    assert advise(expired, key=True) == "Its key is free again: run the same command to make it."
+
+
+async def test_a_comment_more_makes_nothing_again(script: Script) -> None:
+    """A line keeps its key wherever it moves to, so a file goes on that was explained meanwhile."""
+    first, again = [
+        prompts_in(StringIO(text))[0] for text in ("a\nb\n", "# two foxes\n\na\n# and more\nb\n")
+    ]
+    for prompts in (first, again):
+        await script.run(order(*prompts, several=True, key="k"))
+    assert script.charged == 2 * PRICE
+
+
 async def test_a_key_holds_on_a_machine_that_has_lost_its_ledger(
     script: Script, tmp_path: Path
 ) -> None:
@@ -191,6 +226,28 @@ async def test_each_end_has_its_exit_status(
     """And its error, as in a chat."""
     status, (answer,) = await script.run(order(prompt), **more)
     assert (status, answer["error"]["code"]) == (end, code)
+
+
+async def test_why_one_waits_is_said_once_and_it_is_made_when_meigen_is_back(
+    settings: Settings,
+    emulator: Emulator,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On stderr also where no progress is shown: a script would wait in silence."""
+    said: list[str] = []
+
+    async def away(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+        said.append(capsys.readouterr().err)
+        return await (inner.handle_async_request(request) if any(said) else refused(request, inner))
+
+    monkeypatch.setattr("meigen_mcp.service.answering.ACCEPTANCE", 0.0)
+    wire = Faulty(InMemory(emulator))
+    wire.faults["submit"] = [away] * 9
+    assert await orders.run(settings, order(), Results(as_json=True), None, wire) is Exit.DONE
+    said.append(capsys.readouterr().err)
+    why = "MeiGen could not be reached; nothing was sent. It is tried again by itself."
+    assert "".join(said).splitlines() == [f"queued: {why}"]
 
 
 async def test_a_lost_reply_that_nobody_can_look_up_ends_as_not_known(

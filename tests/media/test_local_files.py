@@ -26,6 +26,7 @@ from meigen_mcp.media.local_files import (
     LARGEST_UPLOAD,
     LONGEST_SIDE,
     MOST_PIXELS,
+    ONLY_THE_PERSON,
     LocalImage,
     LocalReferences,
     is_local,
@@ -314,7 +315,7 @@ async def test_without_a_folder_nothing_is_read(place: Place) -> None:
     text = str(place.allowed / "fox.png")
     assert await refusal(LocalReferences([]), text) == (
         f"{show(text)} is a local file, and none may be read here",
-        "use a public https URL",
+        f"use a public https URL; {ONLY_THE_PERSON}",
     )
 
 

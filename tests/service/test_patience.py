@@ -5,13 +5,18 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support.workbench import Fault, Someone, answers, dropped_before, refused, silent, workbench
 
+from meigen_mcp import errors
 from meigen_mcp.catalogue.arguments import Tool
 from meigen_mcp.generation import Generation
 from meigen_mcp.poller.poller import Poller
+from meigen_mcp.reports import away
 from meigen_mcp.sandbox.state import Options
+from meigen_mcp.settings import from_elsewhere
+from meigen_mcp.views import generations as views
 
 AT_STATUS: dict[str, Fault] = {
     "no connection": refused,
@@ -236,3 +241,47 @@ async def test_what_ends_while_the_person_is_told_of_it_is_answered_at_once(
         person = Listener()
         found: Any = await on.service.check({"requestId": started.request_id}, person)
         assert (found.status, person.told) == ("completed", [("processing", None)])
+
+
+async def test_why_one_is_still_queued_is_said_until_it_is_sent(tmp_path: Path) -> None:
+    """With the record, in the list, and as progress; it is no error, and nobody has to act."""
+    why = "MeiGen could not be reached; nothing was sent. It is tried again by itself."
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [refused] * 1000
+        outcome = await on.generate(modelId="nanobanana-2")
+        one = views.outcome(outcome, on.clock())
+        row, *_ = views.listing(await on.check())["generations"]
+        wait = one["next"]
+        assert (one["status"], one["error"]) == ("queued", row["error"])
+        assert one["error"] == {
+            "code": "meigen_away", "message": why, "charged": "no", "retryable": False,
+        }  # fmt: skip
+        assert views.text(one).splitlines()[1] == why
+        assert views.rows_text([row])[1] == f"  {why}"
+        assert wait.startswith("Wait for it: call check_status")
+        assert views.progress_words(outcome.job, 9, 0).startswith(
+            "queued, MeiGen could not be reached, next in line, 9 s"
+        )
+        assert not views.is_error(one)
+        on.wire.faults.clear()
+        job = await on.settle(outcome.job)
+        assert (job.status, job.error) == ("completed", None)
+
+
+async def test_who_asks_from_elsewhere_is_told_no_proxy_and_no_certificate(tmp_path: Path) -> None:
+    """Why MeiGen cannot be reached is this computer's own matter."""
+
+    async def unreadable(*_: object) -> httpx.Response:
+        message = "The certificates in SSL_CERT_FILE (/etc/own.pem) cannot be read."
+        raise errors.Unreachable(message, sent=False)
+
+    async with workbench(tmp_path) as on:
+        on.wire.faults["submit"] = [unreadable] * 1000
+        told = [(await on.generate(modelId="nanobanana-2", wait=0)).job.error]
+        token = from_elsewhere.set(True)
+        told += [job.error for job in (await on.check()).jobs]
+        from_elsewhere.reset(token)
+    assert told == [
+        away("The certificates in SSL_CERT_FILE (/etc/own.pem) cannot be read."),
+        away(),
+    ]

@@ -93,6 +93,8 @@ def test_a_token_of_the_environment_comes_first(settings: Settings, tmp_path: Pa
     for token in (SECRET, SHORT):
         access = access_for(guarded(settings, token), "127.0.0.1")
         assert (access.token, access.token_file) == (token, None)
+        assert access.guessable is (token == SHORT)
+    assert not access_for(guarded(settings, SHORT), "127.0.0.1", sandbox=True).guessable
     assert not (tmp_path / "data").exists()
 
 

@@ -36,7 +36,7 @@ from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.running import run_sandbox
 from meigen_mcp.server import resources
 from meigen_mcp.settings import Settings
-from meigen_mcp.transports import connections, http, sessions
+from meigen_mcp.transports import auth, connections, http, sessions
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SECRET = "correct-horse-battery-staple"
@@ -431,6 +431,25 @@ async def test_an_operator_is_told_that_nothing_can_be_made(tmp_path: Path) -> N
         "it quotes and makes nothing: MEIGEN_API_TOKEN_FILE is not set, nor a token"
     ]
     assert "the sandbox" not in served.said
+
+
+async def test_a_token_that_can_be_guessed_is_said_to_be_so_on_this_computer_too(
+    tmp_path: Path,
+) -> None:
+    """It serves all the same; where others reach it, it does not start."""
+    short = "x" * (auth.LEAST_TOKEN - 1)
+    async with (
+        run_sandbox() as sandbox,
+        process(tmp_path, sandbox, MEIGEN_HTTP_TOKEN=short) as served,
+    ):
+        async with served.client() as client:
+            await client.get(http.HEALTH)
+        served.process.send_signal(signal.SIGTERM)
+        _, complaints = await served.ended()
+    assert [line.partition(": ")[2] for line in complaints] == [
+        "MEIGEN_HTTP_TOKEN has fewer than 24 characters: programs of this computer could guess it,"
+        " and what comes through a proxy is refused; give it more, or unset it, and one is made"
+    ]
 
 
 async def test_an_operator_reads_names_tools_and_credits(tmp_path: Path) -> None:

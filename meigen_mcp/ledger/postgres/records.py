@@ -14,7 +14,7 @@ from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.team import allowances, spent
-from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
 
@@ -51,6 +51,21 @@ class PostgresRecords:
             (shown, name.lower(), name, name.lower(), shown, limit),
         )
         return [rows.read(row) for row in found]
+
+    async def beginning(self, start: str) -> list[Generation]:
+        """Return those of which an id begins so, the newest first."""
+
+        async def query(db: Connection) -> list[Generation]:
+            found = await rows.every(
+                db,
+                "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
+                " AND (starts_with(request_id, %s) OR (starts_with(generation_id, %s)"
+                " AND NOT twin)) ORDER BY id DESC LIMIT %s",
+                (await self._accounts.listed_shown(db), start.lower(), start, MOST_BEGINNING),
+            )
+            return [rows.read(row) for row in found]
+
+        return await self._database.read(query)
 
     async def again(self, job: Generation) -> Generation | None:
         """Return a record as it is now."""

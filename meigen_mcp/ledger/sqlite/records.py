@@ -8,7 +8,7 @@ from dataclasses import replace
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
-from meigen_mcp.ledger.records import Change, Forgotten, Overview, TakenOver
+from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
@@ -49,6 +49,24 @@ class SqliteRecords:
             (shown, name.lower(), shown, name, limit),
         ).fetchall()
         return [rows.read(row) for row in found]
+
+    async def beginning(self, start: str) -> list[Generation]:
+        """Return those of which an id begins so, the newest first."""
+
+        def query(db: sqlite3.Connection) -> list[Generation]:
+            found = db.execute(
+                f"SELECT * FROM generations WHERE {self._shown}"  # noqa: S608  # our own
+                " AND (substr(request_id, 1, ?) = ? OR (substr(generation_id, 1, ?) = ?"
+                " AND twin = 0)) ORDER BY id DESC LIMIT ?",
+                (
+                    self._accounts.listed_shown(db),
+                    *(len(start), start.lower(), len(start), start, MOST_BEGINNING),
+                ),
+            ).fetchall()
+            return [rows.read(row) for row in found]
+
+        # It looks through a whole ledger, which the loop does not wait for.
+        return await self._worker.apart(query)
 
     async def again(self, job: Generation) -> Generation | None:
         """Return a record as it is now."""

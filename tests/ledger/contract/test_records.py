@@ -32,6 +32,22 @@ async def test_a_record_is_found_by_either_id(ledger: Ledger, stranger: Ledger) 
     assert await ledger.records.get("gen-1") is None
 
 
+async def test_records_are_found_by_the_beginning_of_an_id(
+    ledger: Ledger, stranger: Ledger
+) -> None:
+    """Of either, and of nobody else's; what an id may hold is no pattern."""
+    jobs = [
+        await changed(ledger, await added(ledger, intent(request_id=f"abcdef{n}")), generation_id=g)
+        for n, g in enumerate(("Gen_%-1", "Gen_%-2"))
+    ]
+    for start, found in (("abcdef", jobs[::-1]), ("ABCDEF1", jobs[1:]), ("Gen_%-1", jobs[:1])):
+        assert await ledger.records.beginning(start) == found
+        assert await stranger.records.beginning(start) == []
+    assert [await ledger.records.beginning(start) for start in ("gen_%", "Gen__", "bcd")] == [
+        []
+    ] * 3
+
+
 async def test_a_change_is_one_to_the_record_as_it_is(ledger: Ledger, other: Ledger) -> None:
     """Whatever it was when somebody read it: nothing written meanwhile is lost."""
     read = await added(ledger)
