@@ -86,6 +86,10 @@ class Records(Protocol):
         """Return the newest records and what was spent in the last 24 hours and 30 days."""
         ...
 
+    async def keeping(self, name: str) -> Generation | None:
+        """Return the newest that is shown and has a saved file whose path ends so, however old."""
+        ...
+
     async def made(self, url: str) -> tuple[Generation, int] | None:
         """Return the result that a URL is, if it is one of the newest thousand."""
         ...

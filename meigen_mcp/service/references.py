@@ -37,8 +37,6 @@ from meigen_mcp.wording import plain, show
 
 _HASH = re.compile(r"#sha256=[0-9a-f]{16}$")
 _MOST = 16
-_LOOKED_AT = 500
-"""Records among which that of one of our own URLs is looked for."""
 _AGREES_WITHIN = 0.5
 """Seconds by which a length that was given may differ from the measured one: people round."""
 _LISTS: Mapping[str, Kind] = {
@@ -207,13 +205,10 @@ class ReferenceResolver:
     async def _by_record(self, text: str) -> str:
         """Return the URI of the result that one of our own URLs is for; MeiGen opens none."""
         links = self._media.links
-        named = links and links.name_in(text)
-        if named:
-            for _, job in await self._ledger.records.newest(_LOOKED_AT):
-                names = [path and archived_name(path) for path in job.files]
-                if named in names:
-                    return media_uri(job.name, names.index(named))
-        return text
+        name = None if links is None else links.name_in(text)
+        if name is None or (job := await self._ledger.records.keeping(name)) is None:
+            return text
+        return media_uri(job.name, [archived_name(path or "") for path in job.files].index(name))
 
     async def _image(self, name: str, text: str) -> Reference:
         """Look one image up."""

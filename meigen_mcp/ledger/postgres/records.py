@@ -109,6 +109,20 @@ class PostgresRecords:
         )
         return [(row["id"], rows.read(row)) for row in found]
 
+    async def keeping(self, name: str) -> Generation | None:
+        """Return the newest that is shown and has a saved file whose path ends so, however old."""
+
+        async def query(db: Connection) -> Generation | None:
+            found = await rows.every(
+                db,
+                "SELECT * FROM meigen.generations WHERE account = ANY(%s)"
+                " AND strpos(files, %s) > 0 ORDER BY id DESC LIMIT 1",
+                (await self._accounts.listed_shown(db), json.dumps(name, ensure_ascii=False)[1:]),
+            )
+            return rows.read(found[0]) if found else None
+
+        return await self._database.read(query)
+
     async def made(self, url: str) -> tuple[Generation, int] | None:
         """Return the result that a URL is, if it is one of the newest thousand."""
 

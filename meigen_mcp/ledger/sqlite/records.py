@@ -1,5 +1,6 @@
 """Records by name, by place and by URL, and the change of one."""
 
+import json
 import sqlite3
 import sys
 from collections.abc import Sequence
@@ -101,6 +102,19 @@ class SqliteRecords:
             ),
         ).fetchall()
         return [(row["id"], rows.read(row)) for row in found]
+
+    async def keeping(self, name: str) -> Generation | None:
+        """Return the newest that is shown and has a saved file whose path ends so, however old."""
+
+        def query(db: sqlite3.Connection) -> Generation | None:
+            row = db.execute(
+                f"SELECT * FROM generations WHERE {self._shown} AND instr(files, ?) > 0"  # noqa: S608  # our own
+                " ORDER BY id DESC LIMIT 1",
+                (self._accounts.listed_shown(db), json.dumps(name, ensure_ascii=False)[1:]),
+            ).fetchone()
+            return rows.read(row) if row else None
+
+        return await self._worker.apart(query)  # of a long ledger it reads all
 
     async def made(self, url: str) -> tuple[Generation, int] | None:
         """Return the result that a URL is, if it is one of the newest thousand."""

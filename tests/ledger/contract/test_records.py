@@ -48,6 +48,17 @@ async def test_records_are_found_by_the_beginning_of_an_id(
     ] * 3
 
 
+async def test_who_keeps_a_file_is_found_however_old(ledger: Ledger, stranger: Ledger) -> None:
+    """By the end of its path: the newest, of those that are shown."""
+    name = f"{'ab' * 32}.png"
+    jobs = [await added(ledger, intent(request_id=f"{n}")) for n in range(3)]
+    twice = [await changed(ledger, job, files=(None, f"/kept/{name}")) for job in jobs[:2]]
+    await changed(ledger, jobs[2], files=(f"/kept/{name}.json",))
+    assert await ledger.records.keeping(name) == twice[1]
+    assert await ledger.records.keeping("b" + name[1:]) is None
+    assert await stranger.records.keeping(name) is None
+
+
 async def test_a_change_is_one_to_the_record_as_it_is(ledger: Ledger, other: Ledger) -> None:
     """Whatever it was when somebody read it: nothing written meanwhile is lost."""
     read = await added(ledger)
