@@ -2,9 +2,9 @@
 
 A decoder of hostile media may take seconds, gigabytes or the whole process, and some of Pillow's
 hold the interpreter while they work. So `python -m meigen_mcp.media.previews` makes the pictures
-in a process of its own; besides this module it imports only `pixels`, `frames`, `colours` and
-`drawn` of ours. To start Python and Pillow takes longer than to draw: `... previews serve` has both
-ready, and forks.
+in a process of its own; besides this module it imports only `pixels`, `frames`, `colours`,
+`fitting` and `drawn` of ours. To start Python and Pillow takes longer than to draw: `... previews
+serve` has both ready, and forks.
 """
 
 import json
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from meigen_mcp.media import colours, pixels
 from meigen_mcp.media.drawn import Drawn
+from meigen_mcp.media.fitting import LARGEST, fit
 
 if TYPE_CHECKING:
     from PIL.Image import Image  # slow to import
@@ -30,26 +31,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST = 70_000
-"""Bytes of a preview."""
 LONGEST = 1024
 """Pixels of its longer side."""
 MOST_PIXELS = 8192 * 8192
 """Pixels of an image that is opened; more is a bomb."""
 FRAMES = 6
-LEAST_QUALITY, USUAL_QUALITY = 40, 80
-"""Of JPEG and WebP, as Pillow counts."""
-VISIBLY_WORSE = 0.02
-"""Structural similarity by which a JPEG must be worse, so that a WebP takes its place."""
 CPU_SECONDS = 30
 MEMORY = 4 * 2**30
 """Bytes of addresses that the process may take; an image of MOST_PIXELS needs a quarter."""
 IDLE_SECONDS = 30.0
 """How long what forks stays ready after it was asked last."""
 
-_WEBP_METHOD = 2  # 3 % larger than by 4, which is usual, in less than half of the time
-_MOST_BY_QUALITY = 2.2
-"""How much larger than allowed a picture may be at first, so that less quality will do."""
+_REDUCING_GAP = 1.25  # of 4K: a third of the time of 2.0, which is Pillow's, and as alike to 0.01
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "AVIF")  # Pillow knows many more, and each is a way in
 _GAP = 8
 _DARK, _LIGHT, _WHITE = (22, 24, 29), (205, 205, 205), (255, 255, 255)
@@ -78,7 +71,7 @@ def of_images(paths: Sequence[Path | None]) -> Drawn | None:
     tiles = [(str(number), image) for number, image in opened.items() if image is not None]
     if not tiles:
         return None
-    packed = _try(_pack, tiles[0][1] if len(paths) == 1 else _sheet(tiles))
+    packed = _try(fit, tiles[0][1] if len(paths) == 1 else _sheet(tiles))
     left_out = tuple(number for number, image in opened.items() if image is None)
     return Drawn(packed, left_out) if packed else None
 
@@ -96,7 +89,7 @@ def of_video(path: Path) -> Drawn | None:
     import_module("av")
     made = _try(_tiles, path, _tile_side(FRAMES))
     tiles, to_the_end = made or ([], False)
-    packed = _try(_pack, _sheet(tiles)) if tiles else None
+    packed = _try(fit, _sheet(tiles)) if tiles else None
     return Drawn(packed, () if to_the_end else (FRAMES,)) if packed else None
 
 
@@ -148,9 +141,10 @@ def _open_upright(path: Path | None, side: int) -> "Image | None":
         small = pixels.as_eight_bits(image)
         mode = "RGBA" if small.has_transparency_data else "RGB"
         # A profile is of the colours that are there, so grey and ink are converted by it first.
-        if mode == "RGBA" or not (profile and small.mode in ("L", "CMYK")):
+        ready = (mode,) if mode == "RGBA" else (mode, "L", "CMYK") if profile else (mode, "L")
+        if small.mode not in ready:  # what is small is converted sooner, and even a copy takes time
             small = small.convert(mode)
-        small.thumbnail((side, side))
+        small.thumbnail((side, side), reducing_gap=_REDUCING_GAP)
         if profile:
             small = pixels.in_srgb(small, profile, mode)
         small = small.convert(mode)
@@ -207,75 +201,6 @@ def _sheet(tiles: "Sequence[tuple[str, Image]]") -> "Image":
         draw.rounded_rectangle(box, 6, fill=_DARK)
         draw.text((left + 10, top + 5), label, fill=_WHITE, font=font)
     return sheet
-
-
-def _pack(image: "Image") -> bytes:
-    """Encode a picture within the limits, so that as many as possible can read it."""
-    from PIL import features  # noqa: PLC0415  # slow to import
-
-    jpeg, quality, size = _within(image, "JPEG")
-    if (quality >= USUAL_QUALITY and size == image.size) or not features.check("webp"):
-        return jpeg
-    likeness = _likeness(image, jpeg)
-    if likeness >= 1 - VISIBLY_WORSE:  # nothing is better by that, and WebP takes 20 x as long
-        return jpeg
-    webp, *_ = _within(image, "WEBP")
-    return webp if _likeness(image, webp) - likeness > VISIBLY_WORSE else jpeg
-
-
-def _within(image: "Image", kind: str) -> tuple[bytes, int, tuple[int, int]]:
-    """Encode a picture in LARGEST bytes: at less quality, then smaller.
-
-    How far to go is guessed from what came out before, since to encode is what takes time.
-
-    Returns:
-        The file, its quality, and the size in pixels.
-    """
-    quality, scale = USUAL_QUALITY, 1.0
-    while True:
-        sized = [max(1, round(scale * side)) for side in image.size]
-        small = image if scale == 1.0 else image.resize(sized, reducing_gap=2.0)
-        out = BytesIO()
-        small.save(out, kind, quality=quality, method=_WEBP_METHOD)
-        excess = out.tell() / LARGEST
-        if excess <= 1:
-            return out.getvalue(), quality, small.size
-        if quality > LEAST_QUALITY and excess < _MOST_BY_QUALITY:
-            # Seen: from 80 to 40 a file loses half of its bytes, nearly as the points go.
-            quality = max(LEAST_QUALITY, quality - 5 - round(45 * math.log(excess)))
-        else:
-            quality = LEAST_QUALITY
-            scale *= min(0.9, 0.97 / math.sqrt(excess / _MOST_BY_QUALITY if scale == 1 else excess))
-
-
-def _likeness(image: "Image", packed: bytes) -> float:
-    """Return how alike a picture and an encoded one look, 1 for the same (SSIM of 8 x 8 tiles)."""
-    from PIL import Image, ImageMath  # noqa: PLC0415  # slow to import
-
-    one = image.convert("L").convert("F")
-    with Image.open(BytesIO(packed)) as other:
-        two = other.convert("L").resize(image.size, Image.Resampling.BICUBIC).convert("F")
-
-    def mean(make: Callable[[Any], Any], **given: "Image.Image") -> Any:
-        return ImageMath.lambda_eval(make, **given).reduce(8)
-
-    def likeness(given: Any) -> Any:
-        m, n = given["m"], given["n"]
-        spread = given["mm"] - m * m + given["nn"] - n * n
-        return ((2 * m * n + 6.5025) * (2 * (given["mn"] - m * n) + 58.5225)) / (
-            (m * m + n * n + 6.5025) * (spread + 58.5225)
-        )
-
-    tiles = ImageMath.lambda_eval(
-        likeness,
-        m=one.reduce(8),
-        n=two.reduce(8),
-        mm=mean(lambda given: given["a"] * given["a"], a=one),
-        nn=mean(lambda given: given["a"] * given["a"], a=two),
-        mn=mean(lambda given: given["a"] * given["b"], a=one, b=two),
-    )
-    # ImageStat counts in 256 steps, which is wrong for fractions.
-    return float(tiles.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0)))
 
 
 # --- clips --------------------------------------------------------------------------------------
@@ -346,7 +271,7 @@ def serve() -> None:
     """
     from select import select  # noqa: PLC0415  # Windows has none for pipes
 
-    from PIL import Image, ImageMath  # noqa: F401, PLC0415  # what makes it worth while
+    from PIL import Image, ImageMath, WebPImagePlugin  # noqa: F401, PLC0415  # what takes long
 
     Image.preinit()
     while select([sys.stdin], [], [], IDLE_SECONDS)[0] and (line := sys.stdin.buffer.readline()):

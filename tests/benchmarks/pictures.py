@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 from PIL import Image
 
-from meigen_mcp.media import previews
+from meigen_mcp.media import fitting, previews
 
 from .beside import Figures, in_turn, row
 from .processes import MODEL, connected, environment, instant, serve, temporary
@@ -72,7 +72,7 @@ def _likeness(original: Path, made: bytes) -> float:
     data = made[made.find(b"\xff\xd8\xff") if b"\xff\xd8\xff" in made else made.find(b"RIFF") :]
     with Image.open(original) as image:
         image.thumbnail((previews.LONGEST, previews.LONGEST))
-        return previews._likeness(image.convert("RGB"), data)  # noqa: SLF001  # the same measure
+        return fitting.likeness(image.convert("RGB"), data)  # the same measure
 
 
 async def _costs(python: str, folder: Path, size: Size) -> Figures:

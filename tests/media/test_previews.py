@@ -20,6 +20,7 @@ from support.profiles import PROFILES, meant
 from meigen_mcp.media import colours as media_colours
 from meigen_mcp.media import frames, previews
 from meigen_mcp.media.drawn import Drawn
+from meigen_mcp.media.fitting import likeness
 from meigen_mcp.media.frames import Frame
 from meigen_mcp.media.previews import LARGEST, LONGEST, of_images, of_video
 from meigen_mcp.sandbox.media import render_clip
@@ -128,14 +129,19 @@ def test_where_a_jpeg_is_visibly_worse_it_is_a_webp(tmp_path: Path) -> None:
     assert kinds == ["WEBP", "JPEG", "JPEG"]
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (524, 0)])
+def test_what_only_a_corner_shows_decides_as_well(corner: tuple[int, int], tmp_path: Path) -> None:
+    """The sample of a picture is from all over it."""
+    page = plain(1024, 1024, "navy")
+    page.paste(text().crop((0, 0, 500, 500)), corner)
+    assert opened(of_images([put(tmp_path, encoded(page))])).format == "WEBP"
+
+
 def test_alike_is_one_and_unlike_is_less() -> None:
     """The measure by which a JPEG is worse."""
     image = text()
-    alike = [
-        previews._likeness(image, encoded(image, "JPEG", quality=quality))  # noqa: SLF001
-        for quality in (100, 60, 20)
-    ]
-    assert previews._likeness(image, encoded(image)) == pytest.approx(1.0)  # noqa: SLF001
+    alike = [likeness(image, encoded(image, "JPEG", quality=quality)) for quality in (100, 60, 20)]
+    assert likeness(image, encoded(image)) == pytest.approx(1.0)
     assert sorted(alike, reverse=True) == alike
     assert 0.9 < alike[0] <= 1.0
 
