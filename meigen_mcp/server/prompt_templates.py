@@ -150,7 +150,8 @@ def _read_line(prompt: Prompt, line: str, catalogue: Catalogue) -> dict[str, str
     return found | ({words: " ".join(rest)} if rest else {})
 
 
-_PICTURE = re.compile(r"(?:https?|meigen|file)://|[/~]|[A-Za-z]:[\\/]")
+_PICTURE = re.compile(r"(?:https?|meigen|file)://\S|~\w*[\\/]\S|/+[^\s/]|[A-Za-z]:[\\/]\S|\\\\\w")
+"""An address or a path with something in it; a slash or a ~ alone is a word like others."""
 _RATIO_SHAPE = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
 _SCENES = ("2", "3", "4", "5", "6", "7", "8")
 _MODEL = Argument("modelId", "The model; by default one that fits.", "modelId")

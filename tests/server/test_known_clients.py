@@ -18,6 +18,7 @@ WAITS = {
     "codex-mcp-client": (290, 290),
     "gemini-cli-mcp-client": (290, 290),
     "opencode": (55, 290),
+    "copilot-cli": (40, 290),
     "inspector-cli": (55, 55),
     "google-adk": (4, 4),
     "google-adk (via mcp-remote 0.15.1)": (4, 4),

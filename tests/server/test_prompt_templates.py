@@ -100,6 +100,8 @@ def test_every_prompt_works_without_a_word(prompt: prompt_templates.Prompt) -> N
             "mug https://x.com/a.png on wood",
             'referenceImages ["https://x.com/a.png"]',
         ),
+        ("product_shot", "mug / bowl", "Make product shots of mug / bowl."),
+        ("product_shot", "mug ~5 cm", "Make product shots of mug ~5 cm."),
         ("style_exploration", "an owl at night", "Explore styles for: an owl at night"),
         ("image_to_video", "waves crash", "First ask me which"),
         ("image_to_video", "https://x.com/a.png a slow pan", "Motion: a slow pan."),
@@ -124,7 +126,13 @@ def test_words_that_a_client_dealt_out_are_read_as_one_line(
 
 @pytest.mark.parametrize(
     ("name", "blank", "value"),
-    [("product_shot", "photo", "my mug"), ("style_exploration", "style", "old oil")],
+    [
+        ("product_shot", "photo", "my mug"),
+        ("style_exploration", "style", "old oil"),
+        ("image_to_video", "image", "/"),
+        ("image_to_video", "image", "~"),
+        ("image_to_video", "image", "https://"),
+    ],
 )
 def test_what_is_no_picture_is_none(name: str, blank: str, value: str) -> None:
     """A word is never taken for a photo."""
