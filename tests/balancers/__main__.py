@@ -10,20 +10,17 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import anyio
 import httpx
 from mcp.server.subscriptions import ResourceUpdated
+from support.haproxy import free_port, haproxy, lines_of, running
 from support.in_memory import MODES, Mode
 from support.over_http import Served, connected, patient, post, process, structure_of
 from support.postgres import PostgresServer, run_postgres
@@ -31,7 +28,6 @@ from support.postgres import PostgresServer, run_postgres
 from meigen_mcp.sandbox.running import run_sandbox
 from meigen_mcp.transports import http
 
-PAGE = Path(__file__).parents[2] / "docs" / "team.md"
 REPLICAS = 3
 TOKEN = "correct-horse-battery-staple"
 PICTURE = {"modelId": "z-image-turbo"}
@@ -42,16 +38,6 @@ PACE = 0.2
 AFTER_ALL = 5
 """Calls of each caller once the last replica is replaced."""
 
-HAPROXY = """
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-frontend front
-  bind 127.0.0.1:{port}
-  default_backend meigen
-{lines}
-"""
 NGINX = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -78,50 +64,6 @@ pool_mode = transaction
 """
 
 
-def lines_of(language: str, first: str, ports: Sequence[int]) -> str:
-    """Return the lines of a balancer as the page has them, with the replicas that are here."""
-    blocks = re.findall(rf"```{language}\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    (block,) = [block for block in blocks if first in block]
-    kept = [line for line in block.splitlines() if not re.search(r"10\.0\.0\.[2-9]", line)]
-    (at,) = [number for number, line in enumerate(kept) if "10.0.0.1:8765" in line]
-    servers = [
-        kept[at]
-        .replace("10.0.0.1:8765", f"127.0.0.1:{port}")
-        .replace("server a", f"server s{port}")
-        for port in ports
-    ]
-    return "\n".join([*kept[:at], *servers, *kept[at + 1 :]])
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-@contextmanager
-def running(
-    command: Sequence[str], ready: Path | int, **options: Any
-) -> Iterator["subprocess.Popen[bytes]"]:
-    """Run a program until the block ends, from when its socket is there."""
-    program = subprocess.Popen(command, stderr=subprocess.PIPE, **options)
-    try:
-        for _ in range(600):
-            if program.poll() is not None:
-                sys.exit(f"{command[0]} ended: {program.stderr and program.stderr.read().decode()}")
-            with socket.socket(socket.AF_INET if isinstance(ready, int) else socket.AF_UNIX) as to:
-                if not to.connect_ex(
-                    ("127.0.0.1", ready) if isinstance(ready, int) else str(ready)
-                ):
-                    break
-            time.sleep(0.05)
-        yield program
-    finally:
-        program.terminate()
-        program.communicate()
-
-
 @contextmanager
 def pooled(server: PostgresServer, folder: Path, url: str) -> Iterator[str]:
     """Put PgBouncer before a database, and return the address there."""
@@ -141,13 +83,10 @@ Spare = Callable[[Sequence[int]], None]
 
 
 @contextmanager
-def haproxy(folder: Path, ports: Sequence[int]) -> Iterator[tuple[str, Spare]]:
-    """Run HAProxy before replicas, and return its origin."""
-    port, config = free_port(), folder / "haproxy"
-    lines = lines_of("haproxy", "backend meigen", ports)
-    config.write_text(HAPROXY.format(port=port, lines=lines), encoding="utf-8")
-    with running(["haproxy", "-q", "-db", "-f", str(config)], port):
-        yield f"http://127.0.0.1:{port}", lambda _: None
+def unasked(folder: Path, ports: Sequence[int]) -> Iterator[tuple[str, Spare]]:
+    """Run HAProxy, which asks the replicas itself."""
+    with haproxy(folder, ports) as origin:
+        yield origin, lambda _: None
 
 
 @contextmanager
@@ -172,7 +111,7 @@ def nginx(folder: Path, ports: Sequence[int]) -> Iterator[tuple[str, Spare]]:
         yield f"http://127.0.0.1:{port}", reload
 
 
-BALANCERS = {"haproxy": haproxy, "nginx": nginx}
+BALANCERS = {"haproxy": unasked, "nginx": nginx}
 
 
 class Replica:

@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -12,7 +15,8 @@ from uuid import UUID
 
 import anyio
 import httpx
-from support.balancer import Balancer, run_balancer
+from support.balancer import run_balancer
+from support.haproxy import free_port, haproxy
 from support.in_memory import MODES, Mode
 from support.over_http import patient, post, process, structure_of
 from support.postgres import PostgresServer, run_postgres
@@ -39,7 +43,7 @@ class _Team:
     sandbox: str
     database: PostgresServer
     url: str
-    balancer: Balancer
+    ports: list[int]
     chance: Random
     until: float  # for ever, as long as none is ready
     jobs: int
@@ -63,6 +67,8 @@ class _Team:
                     process(
                         folder,
                         self.sandbox,
+                        "--port",
+                        str(self.ports[number]),
                         MEIGEN_DATABASE_URL=self.url,
                         MEIGEN_REQUEST_KEYS_FILE=str(keys),
                         MEIGEN_HTTP_TOKEN=TOKEN,
@@ -73,12 +79,8 @@ class _Team:
                     anyio.create_task_group() as group,
                 ):
                     group.start_soon(_read, on.stderr)
-                    self.balancer.servers.append(on.origin)
-                    try:
-                        await self._live(on.process)
-                    finally:
-                        self.balancer.servers.remove(on.origin)
-                        group.cancel_scope.cancel()
+                    await self._live(on.process)
+                    group.cancel_scope.cancel()
             await anyio.sleep(0.2)
 
     async def _live(self, replica: anyio.abc.Process) -> None:
@@ -146,6 +148,18 @@ async def _read(stderr: anyio.abc.ByteReceiveStream) -> None:
             await stderr.receive()
 
 
+@asynccontextmanager
+async def balanced(folder: Path, ports: list[int]) -> AsyncIterator[tuple[str, str]]:
+    """Put HAProxy before replicas where there is one, else our own; yield its name and origin."""
+    if shutil.which("haproxy"):
+        with haproxy(folder, ports) as origin:
+            yield "HAProxy", origin
+    else:
+        async with run_balancer() as (balancer, origin):
+            balancer.servers = [f"http://127.0.0.1:{port}" for port in ports]
+            yield "a balancer of the tests", origin
+
+
 async def run(replicas: int, jobs: int, seconds: float, seed: int) -> Part:
     """Have so many jobs made while replicas and their database are ended for a time."""
     part = Part(
@@ -155,6 +169,15 @@ async def run(replicas: int, jobs: int, seconds: float, seed: int) -> Part:
     with temporary() as folder, run_postgres() as database:
         await _run(part, folder, database, replicas, jobs, seconds, dice(seed, "replicas"))
     return part
+
+
+async def _until_one_is_ready(client: httpx.AsyncClient) -> None:
+    with anyio.fail_after(TO_AN_END):
+        while True:
+            with contextlib.suppress(httpx.HTTPError):
+                if (await client.get("/readyz")).status_code == 200:
+                    return
+            await anyio.sleep(0.1)
 
 
 async def _run(
@@ -169,9 +192,10 @@ async def _run(
     url = database.make_database()
     callers = 6
     jobs -= jobs % callers
+    ports = [free_port() for _ in range(replicas)]
     async with (
         run_sandbox(speed=0.1, rate_limit=1_000_000, credits=1_000_000) as sandbox,
-        run_balancer() as (balancer, origin),
+        balanced(folder, ports) as (name, origin),
         httpx.AsyncClient(
             base_url=origin,
             timeout=20,
@@ -185,7 +209,7 @@ async def _run(
             sandbox,
             database,
             url,
-            balancer,
+            ports,
             chance,
             float("inf"),
             jobs,
@@ -193,7 +217,7 @@ async def _run(
         )
         for number in range(replicas):
             group.start_soon(team.host, number)
-        await balancer.until_any()
+        await _until_one_is_ready(client)
         began = time.time()
         team.until = began + seconds
         async with anyio.create_task_group() as wanting:
@@ -230,6 +254,7 @@ async def _run(
     part.text = table(
         ("what", "count"),
         [
+            (f"calls by way of {name}", jobs + team.repeated),
             ("replicas killed", team.kills),
             ("replicas stopped and woken, for up to 18 s", team.stops),
             ("replicas ended by SIGTERM", team.ends),

@@ -42,11 +42,6 @@ class Balancer:
         while set(self._ready) != set(origins):
             await self._changed.wait()
 
-    async def until_any(self) -> None:
-        """Wait until one of them is sent something."""
-        while not self._ready:
-            await self._changed.wait()
-
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection to the end."""
         try:
