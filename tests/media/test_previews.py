@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from media.test_metadata import chunk
-from PIL import Image, ImageCms, ImageDraw, features
+from PIL import Image, ImageCms, ImageDraw, ImageFont, features
 from support.profiles import PROFILES, meant
 
 from meigen_mcp.media import colours as media_colours
@@ -112,11 +112,12 @@ def test_without_webp_it_is_a_jpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def text() -> Image.Image:
-    """Return a page of small letters in two colours, which JPEG packs badly."""
-    page = Image.new("RGB", (1024, 1024), "white")
-    for top in range(0, 1024, 7):
+    """Return a page of bright letters, which JPEG packs badly."""
+    page = Image.new("RGB", (1024, 1024))
+    for top in range(0, 1024, 24):
         line = "".join("abcdefghijklmnopqrstuvwxyz"[(top * n) % 26] for n in range(1, 200))
-        ImageDraw.Draw(page).text((5, top), line, fill=("red", "blue")[top % 2])
+        colour = ("white", "cyan")[top // 24 % 2]
+        ImageDraw.Draw(page).text((5, top), line, fill=colour, font=ImageFont.load_default(20))
     return page
 
 
@@ -129,11 +130,11 @@ def test_where_a_jpeg_is_visibly_worse_it_is_a_webp(tmp_path: Path) -> None:
     assert kinds == ["WEBP", "JPEG", "JPEG"]
 
 
-@pytest.mark.parametrize("corner", [(0, 0), (524, 0)])
+@pytest.mark.parametrize("corner", [(0, 0), (324, 324)])
 def test_what_only_a_corner_shows_decides_as_well(corner: tuple[int, int], tmp_path: Path) -> None:
     """The sample of a picture is from all over it."""
     page = plain(1024, 1024, "navy")
-    page.paste(text().crop((0, 0, 500, 500)), corner)
+    page.paste(text().crop((0, 0, 700, 700)), corner)
     assert opened(of_images([put(tmp_path, encoded(page))])).format == "WEBP"
 
 
