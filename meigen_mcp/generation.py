@@ -265,7 +265,8 @@ def observed(job: Generation, now: float) -> Generation:
 def missed(job: Generation, look_at: float, error: ApiError) -> Generation:
     """Return the record after a look that taught nothing; what several met is told."""
     failures = job.failures + 1
-    told = unanswered(error, _charge(job)) if failures >= TOLD_AFTER else job.error
+    tells = failures >= TOLD_AFTER and job.status != "unknown"
+    told = unanswered(error, _charge(job)) if tells else job.error
     return replace(job, failures=failures, garbled=0, next_look=look_at, error=told)
 
 

@@ -33,6 +33,11 @@ def payer_of(account: str) -> str:
     return account.partition(MARK)[0]
 
 
+def origin_of(account: str) -> str:
+    """Return the API's origin, which stands before the space in an account's name."""
+    return account.partition(" ")[0]
+
+
 def person_of(account: str) -> str:
     """Return whose an account is; empty where nobody signed in."""
     return account.partition(MARK)[2]

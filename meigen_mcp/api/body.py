@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from meigen_mcp import errors
@@ -23,8 +24,9 @@ class Body:
     def __init__(self, response: httpx.Response) -> None:
         self._response = response
         self._unpacker = Unpacker(response.headers.get("content-encoding", ""))
+        self._raw = bytearray()
 
-    async def pieces(self) -> AsyncIterator[bytes]:
+    async def pieces(self) -> AsyncGenerator[bytes]:
         """Give the bytes, as they arrive.
 
         Raises:
@@ -49,12 +51,21 @@ class Body:
         Raises:
             UnreadableReply: they are too many, or damaged.
         """
-        raw = bytearray()
         async for piece in self.pieces():
-            raw += piece
-            if len(raw) > LARGEST_REPLY:
+            self._raw += piece
+            if len(self._raw) > LARGEST_REPLY:
                 raise errors.UnreadableReply("MeiGen's reply was too large to read.")
-        return bytes(raw)
+        return self.so_far
+
+    async def start(self) -> bytes:
+        """Return the first bytes, and read no more."""
+        async with aclosing(self.pieces()) as pieces:
+            return await anext(pieces, b"")
+
+    @property
+    def so_far(self) -> bytes:
+        """What was read of a reply, also of one that broke off."""
+        return bytes(self._raw)
 
     @property
     def packed(self) -> str | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from meigen_mcp import errors
-from meigen_mcp.api import replies
+from meigen_mcp.api import objects, replies
 from meigen_mcp.api.body import Body
 from meigen_mcp.api.wire import Wire, giving_up_after, redirected, translating
 from meigen_mcp.catalogue.reference_rules import public_url
@@ -139,7 +139,10 @@ class Api:
                     status = response.status_code
                     if status != 200:
                         kind = errors.ResultGone if status in _GONE else errors.UnreadableReply
-                        raise kind(f"The result could not be opened (HTTP {status}).")
+                        error = kind(f"The result could not be opened (HTTP {status}).")
+                        if kind is errors.ResultGone:  # a page of somebody in between ends nothing
+                            error.retryable = objects.is_for_people(await Body(response).start())
+                        raise error
                     yield Body(response)
                     return
         raise errors.UnreadableReply("The result redirects too often.")
@@ -244,10 +247,12 @@ class Api:
             )
         except errors.ApiError as error:
             raise replies.not_uploaded(error.message) from None
-        payload = replies.parsed(raw, self._token) or {}
+        payload = objects.parsed(raw, self._token) or {}
         if not response.is_success or payload.get("success") is False:
             header = response.headers.get("retry-after")
             raise replies.upload_failure(response.status_code, payload, header)
+        if method == "PUT" and objects.is_for_people(raw):
+            raise replies.not_uploaded("A page of somebody in between came back.")
         return payload
 
     async def _json(
@@ -268,27 +273,26 @@ class Api:
         response, raw, packed = await self._exchange(
             method, url, headers=headers, content=content, seconds=seconds, whole=whole
         )
-        payload = replies.parsed(raw, self._token)
+        payload = objects.parsed(raw, self._token)
         if payload is not None and response.is_success and payload.get("success") is not False:
             return payload
         lookup = "/requests/" in path
-        if (
-            payload is None
-            and response.is_success
-            and lookup
-            and (packed or not replies.is_page(raw))
-        ):
-            raise errors.ServerError("MeiGen's answer to the look-up broke off.")
-        if payload is None and response.is_success and packed:
-            raise errors.UnreadableReply(
+        unread = payload is None and response.is_success
+        broke_off = unread and (packed or not objects.is_page(raw))
+        broke_off = broke_off or (payload is None and objects.begins(raw))
+        error: errors.ApiError
+        if lookup and broke_off:
+            error = errors.ServerError("MeiGen's answer to the look-up broke off.")
+        elif unread and packed:
+            error = errors.UnreadableReply(
                 f"MeiGen's reply is packed as {packed}, which was not asked for."
             )
-        raise replies.failure(
-            response.status_code,
-            payload,
-            response.headers.get("retry-after"),
-            lookup=lookup,
-        )
+        else:
+            header = response.headers.get("retry-after")
+            error = replies.failure(response.status_code, payload, header, lookup=lookup)
+        if payload is None:
+            error.generation_id = replies.generation_id(objects.rest_of(raw))
+        raise error
 
     async def _exchange(
         self,
@@ -312,15 +316,20 @@ class Api:
         """
         headers = {"Accept": "application/json", **headers, "Accept-Encoding": "gzip"}
         timeout = (CONNECT_SECONDS, None, seconds, seconds)  # reading is bounded by the whole
-        with translating(), giving_up_after(whole):
-            async with self._wire.open(method, url, headers, timeout, content) as response:
-                body = Body(response)
-                try:
+        body: Body | None = None
+        try:
+            with translating(), giving_up_after(whole):
+                async with self._wire.open(method, url, headers, timeout, content) as response:
+                    body = Body(response)
                     raw = await body.read()
-                except errors.UnreadableReply:
-                    if replies.stands_there(response.status_code):
-                        raise
-                    raw = b""  # its status says enough
+        except (errors.UnreadableReply, errors.Unreachable) as error:
+            if body is None:
+                raise
+            raw = body.so_far
+            told = objects.parsed(raw, None) is not None or objects.rest_of(raw)
+            unread = isinstance(error, errors.UnreadableReply)
+            if not told and (not unread or replies.stands_there(response.status_code)):
+                raise
         return response, raw, body.packed
 
 

@@ -3,7 +3,6 @@
 Field names and error codes: the official page of 2026-05 and the official client up to 2026-10.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -22,10 +21,16 @@ from meigen_mcp.reports import Balance, Draft, Report
 
 LONGEST_RETRY_AFTER = 300.0
 LONGEST_EXPECTED = 3600.0
-_SHORTEST_SECRET = 10
 _MOST_MEDIA = 16
 _IN_URLS = "/:@?&=+$,;%#[]!*()~'"
 _LONGEST_ID = 2000
+_OF_A_REFUSAL = frozenset({"success", "error", "code"})
+"""Names of which MeiGen's refusals have one, and a gateway's, such as {"message": ...}, none."""
+_OF_A_STATUS = frozenset((
+    "success", "generationId", "jobId", "imageUrl", "imageUrls", "videoUrl", "mediaType", "error",
+    "failureCode", "creditsUsed", "creditsStatus", "pollHintSeconds", "aspectRatio", "modelId",
+))  # fmt: skip
+"""Names of which MeiGen's word on how a generation stands has some beside its status."""
 _OURS = frozenset({*GENERATION, "idempotencyKey"})
 
 CODES: Mapping[str, type[errors.ApiError]] = MappingProxyType(
@@ -54,44 +59,6 @@ _STATUSES: Mapping[int, type[errors.ApiError]] = MappingProxyType(
 _MODERATION = re.compile(r"\b(safety|policy|flagged|moderation|prohibited)\b", re.IGNORECASE)
 
 
-def parsed(raw: bytes, secret: str | None) -> dict[str, Any] | None:
-    """Return the JSON object that a reply is, without the token, or None when it is none.
-
-    Bytes that are no UTF-8, and whatever a gateway hangs on behind the object, do not matter.
-    """
-    try:
-        payload = _cleaned(_loads(raw), secret or "")
-    except (ValueError, RecursionError):
-        return None
-    return payload if isinstance(payload, dict) else None
-
-
-def _loads(raw: bytes) -> Any:
-    try:
-        return json.loads(raw)
-    except ValueError:
-        text = raw.decode("utf-8-sig", "replace").lstrip()
-        return json.JSONDecoder().raw_decode(text)[0]
-
-
-def _cleaned(value: Any, secret: str) -> Any:
-    """Return JSON without the token, and without half characters, which cannot be stored."""
-    match value:
-        case str():
-            text = value.encode("utf-8", "replace").decode()
-            return text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
-        case list():
-            return [_cleaned(item, secret) for item in value]
-        case dict():
-            return {_cleaned(name, secret): _cleaned(item, secret) for name, item in value.items()}
-    return value
-
-
-def is_page(raw: bytes) -> bool:
-    """Return whether bytes are something else than JSON, and not JSON that broke off."""
-    return raw.strip()[:1] not in (b"", b"{")
-
-
 def stands_there(status: int) -> bool:
     """Return whether what comes with a status stands where the API's own answer should."""
     return status == 404 or 200 <= status < 300
@@ -108,6 +75,8 @@ def failure(
         header: `Retry-After`.
         lookup: whether an idempotency key was asked for.
     """
+    if payload is not None and not payload.keys() & _OF_A_REFUSAL:
+        payload = None  # JSON of somebody in between
     said = payload or {}
     text = words(said.get("error"))
     kind = CODES.get(_id(said.get("code")) or "") or _STATUSES.get(status)
@@ -130,7 +99,7 @@ def failure(
         _sentence(kind, text, said, status),
         retry_after=retry_after(header, said.get("retryAfterSeconds")),
     )
-    error.generation_id = _generation_id(said)
+    error.generation_id = generation_id(said)
     return error
 
 
@@ -174,7 +143,7 @@ def accepted(payload: Mapping[str, Any], acceptable: Callable[[str], bool]) -> R
     return report(said, acceptable)
 
 
-def _generation_id(payload: Mapping[str, Any]) -> str | None:
+def generation_id(payload: Mapping[str, Any]) -> str | None:
     """Return the id that a reply names, however odd: what was paid is found by it."""
     for name in ("generationId", "jobId"):
         value = payload.get(name)
@@ -195,8 +164,11 @@ def report(payload: Mapping[str, Any], acceptable: Callable[[str], bool]) -> Rep
         UnreadableReply: it does not say how the generation stands.
     """
     status = payload.get("status")
-    if not isinstance(status, str):
-        raise errors.UnreadableReply("MeiGen's reply does not say how the generation stands.")
+    bare = status == "failed" and not payload.keys() & _OF_A_STATUS  # somebody's in between
+    if not isinstance(status, str) or bare:
+        error = errors.UnreadableReply("MeiGen's reply does not say how the generation stands.")
+        error.generation_id = generation_id(payload)
+        raise error
     media: MediaType | None = None
     if payload.get("mediaType") in ("image", "video"):
         media = payload["mediaType"]
@@ -204,7 +176,7 @@ def report(payload: Mapping[str, Any], acceptable: Callable[[str], bool]) -> Rep
     media_urls, refused_urls = _media_urls(payload, acceptable)
     return Report(
         status=one_line(status),
-        generation_id=_generation_id(payload),
+        generation_id=generation_id(payload),
         media_type=media,
         model_id=_id(payload.get("modelId")),
         media_urls=media_urls,

@@ -113,6 +113,14 @@ class Queue(Protocol):
         """Return how many seconds the last 20 of a model took, from acceptance to completion."""
         ...
 
+    async def keyed(self) -> bool:
+        """Say whether the API has shown that it knows idempotency keys, to whichever process."""
+        ...
+
+    async def note_keyed(self) -> None:
+        """Note that it has."""
+        ...
+
     async def reclaim(self, now: float) -> None:
         """Take over what dead processes left, and end what is too old to be sent.
 

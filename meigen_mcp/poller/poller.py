@@ -21,6 +21,7 @@ from meigen_mcp.ledger.queue import SLOT_FREED_AFTER, Slot
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
+from meigen_mcp.poller.keys import Keys
 from meigen_mcp.poller.past import Past
 from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
@@ -29,7 +30,6 @@ from meigen_mcp.poller.saver import Saver, is_last_quick
 from meigen_mcp.poller.schedule import Schedule
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
-    KEYED,
     REFUSALS,
     UNSURE,
     When,
@@ -88,6 +88,7 @@ class Poller:
         self._sameness = Sameness(ledger.accounts, api, monotonic)
         self._api = api
         self._schedule = Schedule(interval)
+        self._keys = Keys(ledger.queue)
         self._past = Past(ledger.queue, interval, monotonic)
         self._clock = clock
         self._clocks = Clocks(clock, monotonic)
@@ -97,7 +98,7 @@ class Poller:
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = media.folder is None
-        self._looked_again = self._keyed = False
+        self._looked_again = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
         self._rests_until = self._jump = 0.0
@@ -186,7 +187,7 @@ class Poller:
         """
         now = self._clock()
         elapsed = self._clocks.since(min(at, now) if at <= now + generation.AHEAD else at)
-        return elapsed is None or elapsed > within
+        return elapsed is None or elapsed >= within
 
     def _pause(self, due_at: float | None) -> float:
         return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
@@ -295,7 +296,7 @@ class Poller:
         now, jitter, hold_until = self._clock(), self._jitter(), None
         if isinstance(error, errors.RateLimited):
             pause = SLOT_FREED_AFTER if error.retry_after is None else error.retry_after
-            hold_until = now + pause
+            hold_until = now + max(pause, self._schedule.interval)
 
         def change(job: Generation) -> Generation:
             when = When(self._schedule, now, jitter, hold_until)
@@ -333,14 +334,15 @@ class Poller:
                 report = await self._status(job)
             else:
                 report = await self._api.lookup(key_of(job))
-                self._keyed = True
+                self._keys.learn(None)
         except errors.ApiError as error:
-            self._keyed = self._keyed or isinstance(error, KEYED)
+            self._keys.learn(error)
             self._tally.count("looks", answer=error.code)
             await self._after_failed_lookup(job, error)
         else:
             self._tally.count("looks", answer="answered")
             await self._learn(job, report)
+        await self._keys.note()
 
     async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
         now, jitter = self._clock(), self._jitter()
@@ -352,8 +354,10 @@ class Poller:
             await self._submit(job)
             return
 
+        keyed = isinstance(error, errors.UnreadableReply) and await self._keys.known()
+        when = When(self._schedule, now, jitter, keyed=keyed)
+
         def change(job: Generation) -> Generation:
-            when = When(self._schedule, now, jitter, keyed=self._keyed)
             return after_failed_lookup(job, error, when)
 
         await self._change(job, change)

@@ -18,6 +18,8 @@ ASKED_OF_EACH = 3
 """Finished generations by which an account is asked about: the oldest of them may be forgotten."""
 AGAIN_AFTER = 60.0
 """Seconds after which those are asked about that could not be, or have finished nothing before."""
+AGAIN_AT_LAST = 3600.0
+"""The same once that could not be asked again and again: an API without keys never answers."""
 
 
 class Sameness:
@@ -36,6 +38,7 @@ class Sameness:
         self._api = api
         self._monotonic = monotonic
         self._next_at = float("-inf")
+        self._unanswered = 0
         self._answered: set[str] = set()
 
     @property
@@ -58,7 +61,9 @@ class Sameness:
         Raises:
             LedgerUnavailable: it cannot be read or written.
         """
-        self._next_at = self._monotonic() + AGAIN_AFTER
+        self._next_at = self._monotonic() + min(
+            AGAIN_AT_LAST, AGAIN_AFTER * 2 ** max(0, self._unanswered - 1)
+        )
         asked: set[str] = set()
         silent: set[str] = set()
         for job in await self._accounts.unproven(ASKED_OF_EACH) if self._api.has_token else ():
@@ -68,13 +73,14 @@ class Sameness:
             asked.add(payer)
             try:
                 report = await self._api.lookup(key_of(job))
-            except (errors.Unreachable, errors.ServerError, errors.RateLimited, errors.InProgress):
-                silent.add(payer)
+            except (errors.RequestNotFound, errors.RequestIdCollision, errors.GenerationGone):
+                continue  # it knows no such key, or not for this token
             except errors.ApiError:
-                continue  # it knows no such key, or no keys at all, or not this token
+                silent.add(payer)
             else:
                 if report.generation_id == job.generation_id:
                     await self._accounts.join(payer)
                     self._answered.add(payer)
                     log.info("what an earlier token made is this account's: MeiGen knows it")
         self._answered |= asked - silent
+        self._unanswered = min(self._unanswered + 1, 9) if silent else 0

@@ -95,7 +95,8 @@ class Saver:
             saved = await self._media.save(job, index, last=is_last_quick(job))
         except (NotSaved, errors.ApiError) as error:
             # In the first minutes it may not be there yet.
-            gone = isinstance(error, errors.ResultGone) and is_last_quick(job)
+            ends = isinstance(error, errors.ResultGone) and not error.retryable
+            gone = ends and is_last_quick(job)
             reason = error.message
             await self._change(job, lambda j: saving.unsaved(j, index, reason, gone=gone))
             return gone

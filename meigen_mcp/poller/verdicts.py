@@ -18,8 +18,6 @@ REFUSALS = (
     errors.ModerationRefused,
 )
 """What MeiGen says of a request that it does not take, and does not charge."""
-KEYED = (errors.RequestNotFound, errors.IdempotencyConflict, errors.RequestIdCollision)
-"""What only an API says that knows keys."""
 UNSURE = errors.Unreachable("MeiGen did not say what became of the submission.")
 
 
@@ -94,6 +92,7 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
 
 def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generation:
     """Return the record after a lost reply was asked about; only an answer proves something."""
+    job = generation.named(job, error)
     since = when.now - (job.posted_at or job.created_at)
     match error:
         case errors.RequestNotFound():
@@ -104,10 +103,8 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
             return generation.failed(job, Fault.of(error), when.now)
         case errors.JobNotFound() if since > generation.OBSERVED[job.media_type]:
             return generation.failed(job, Fault.of(error), when.now)
-        case _ if job.status == "unknown":
-            return generation.unknown(job)
         case errors.UnreadableReply() if not when.keyed:
-            if job.garbled + 1 >= MOST_GARBLED:
+            if job.status == "unknown" or job.garbled + 1 >= MOST_GARBLED:
                 return generation.unknown(job)
             return generation.misread(job, when.now + min(when.schedule.interval, 3.0))
         case _:

@@ -117,6 +117,13 @@ async def test_the_two_requests_look_like_this_on_the_wire() -> None:
     assert [r.extensions["timeout"]["write"] for r in gateway.requests] == [15.0, 30.0]
 
 
+async def test_a_page_is_no_success_of_the_storage() -> None:
+    """A network that wants a login keeps the bytes: the model would get a dead URL."""
+    page = saying(200, b"<!DOCTYPE html><title>Sign in</title>", content_type="text/html")
+    found = await Gateway(saying(body=PROMISE), page).upload()
+    assert told(found) == failed("A page of somebody in between came back.", True, None)
+
+
 @pytest.mark.parametrize("status", [200, 201, 204])
 async def test_any_success_of_the_storage_will_do(status: int) -> None:
     """Whatever it says; storages answer with nothing, XML or JSON."""

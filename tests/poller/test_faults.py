@@ -54,7 +54,7 @@ AT_SUBMIT: dict[str, Fault] = {
 # Without keys the API cannot say what became of a POST; only these provably never counted.
 PROVABLY_NOT = {"no connection", "429"}
 # And these can be read all the same.
-READ = {"500 with an id", "an odd label", "another odd label"}
+READ = {"500 with an id", "an odd label", "another odd label", "reply cut"}
 
 
 @dataclass(frozen=True)

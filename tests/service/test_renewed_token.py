@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from support.in_memory import ORIGIN, TOKEN
-from support.workbench import Someone, Workbench, answers, dropped_after, refused, workbench
+from support.workbench import Fault, Someone, Workbench, answers, dropped_after, refused, workbench
 
 from meigen_mcp import errors
 from meigen_mcp.generation import Generation, media_uri
@@ -144,6 +144,24 @@ async def test_who_cannot_be_asked_is_asked_again(tmp_path: Path) -> None:
             await _turns(second, 50)
             assert second.ledger.accounts.own(made)
             assert _looks(second) == ["lookup"] * 3
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [answers(200, b"<html>Sign in</html>"), answers(404, b""), answers(401, body={"error": "No"})],
+    ids=["a login page", "an empty 404", "401"],
+)
+async def test_what_is_no_word_about_the_key_is_asked_again(fault: Fault, tmp_path: Path) -> None:
+    """Later each time: an API that knows no keys never says one."""
+    async with workbench(tmp_path) as first:
+        made = (await first.generate(**CALL)).job
+        async with _renewed(tmp_path, first) as second:
+            second.wire.faults["lookup"] = [fault] * 4
+            await _turns(second, 100)
+            assert _looks(second) == ["lookup"] * 4  # after 0, 1, 2 and 4 minutes
+            assert not second.ledger.accounts.own(made)
+            await _turns(second, 80)
+            assert second.ledger.accounts.own(made)
 
 
 async def test_without_a_token_nobody_is_asked(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rate_limit import find_slot, in_line
 from meigen_mcp.ledger.postgres.records import PostgresRecords, changed_row, changed_to
 from meigen_mcp.ledger.postgres.rows import Connection
-from meigen_mcp.ledger.postgres.shelf import HOLD, put_note, remove_note
+from meigen_mcp.ledger.postgres.shelf import HOLD, KEYED, get_note, put_note, remove_note
 from meigen_mcp.ledger.queue import (
     RESUMED_FOR,
     SLOT_FREED_AFTER,
@@ -24,7 +24,7 @@ from meigen_mcp.ledger.queue import (
     Wanted,
 )
 from meigen_mcp.ledger.records import Change, TakenOver
-from meigen_mcp.people import key_of, payer_of
+from meigen_mcp.people import key_of, origin_of, payer_of
 from meigen_mcp.system import Signal
 
 AT_ONCE = 100
@@ -137,6 +137,16 @@ class PostgresQueue:
     async def durations(self, model_id: str) -> list[float]:
         """Return how many seconds the last 20 of a model took."""
         return await self._database.read(lambda db: durations(db, model_id))
+
+    async def keyed(self) -> bool:
+        """Say whether the API has shown that it knows idempotency keys."""
+        name = KEYED.format(origin_of(self._database.account))
+        return bool(await self._database.read(lambda db: get_note(db, name)))
+
+    async def note_keyed(self) -> None:
+        """Note that it has."""
+        name = KEYED.format(origin_of(self._database.account))
+        await self._database.write(lambda db: put_note(db, name, value=True))
 
     # --- places -------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ SAME = "same:{}"
 """The accounts that are proven to be an account under earlier tokens, by its name."""
 NAME = "name:{}"
 """The request id that a name stands for, for ever."""
+KEYED = "keyed:{}"
+"""That the API has answered about an idempotency key, by its origin."""
 MODELS = "models:{}"
 """The body and the time of the last fetch of the list of models, by the API's origin."""
 

@@ -17,7 +17,7 @@ from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot, in_line
 from meigen_mcp.ledger.sqlite.records import SqliteRecords, changed_row
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.people import payer_of, person_of, wire_key
+from meigen_mcp.people import origin_of, payer_of, person_of, wire_key
 from meigen_mcp.system import Signal
 
 _UNSENT = (
@@ -119,6 +119,16 @@ class SqliteQueue:
     async def durations(self, model_id: str) -> list[float]:
         """Return how many seconds the last 20 of a model took."""
         return await self._worker.read(lambda db: durations(db, model_id))
+
+    async def keyed(self) -> bool:
+        """Say whether the API has shown that it knows idempotency keys."""
+        name = notes.KEYED.format(origin_of(self._database.account))
+        return bool(await self._worker.read(lambda db: notes.get(db, name)))
+
+    async def note_keyed(self) -> None:
+        """Note that it has."""
+        name = notes.KEYED.format(origin_of(self._database.account))
+        await self._worker.write(lambda db: notes.put(db, name, value=True), durable=False)
 
     # --- places -------------------------------------------------------------------------------
 

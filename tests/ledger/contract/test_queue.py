@@ -53,6 +53,16 @@ async def test_what_is_under_way_is_counted_of_everybody(ledger: Ledger, place: 
     assert await ledger.queue.standing() == Standing({"queued": 2, "processing": 1}, NOW - 9)
 
 
+async def test_that_an_api_knows_keys_is_known_to_all_of_its_origin(place: Place) -> None:
+    """Whatever the token; another API may be older."""
+    same = [place.open("https://www.meigen.ai 1"), place.open("https://www.meigen.ai 2")]
+    other = place.open("https://old.example 1")
+    assert [await each.queue.keyed() for each in (*same, other)] == [False] * 3
+    await same[0].queue.note_keyed()
+    await same[0].queue.note_keyed()
+    assert [await each.queue.keyed() for each in (*same, other)] == [True, True, False]
+
+
 # --- what is due --------------------------------------------------------------------------------
 
 
