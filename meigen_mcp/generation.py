@@ -226,13 +226,9 @@ def media_uri(name: str, index: int) -> str:
 
 def posting(job: Generation, now: float) -> Generation:
     """Return the record to commit before a POST leaves; if nothing follows, it is looked up."""
+    posted, look = job.posted_at or now, now + ABANDONED_AFTER
     return replace(
-        job,
-        status="submitting",
-        posted_at=job.posted_at or now,
-        error=None,
-        parked=False,
-        next_look=now + ABANDONED_AFTER,
+        job, status="submitting", posted_at=posted, error=None, parked=False, next_look=look
     )
 
 
