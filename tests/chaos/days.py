@@ -4,10 +4,14 @@ Each is brought about again and again, with real server processes; what every an
 compared with the sandbox's books and with the disk. A disk that is full, a clock that is set and
 time that passes are preloaded into the server (`tests/environments/shim.c`), since no test may do
 that to the machine; a machine that sleeps is a stopped process whose clock is ahead afterwards.
+
+Nearly all of a day is waiting: for a lock that is held longer than anybody waits for it, for a host
+that is silent. So many are lived through beside each other, each in a folder, behind a sandbox and
+by clocks of its own.
 """
 
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,6 +42,8 @@ class Day:
         shares: all repetitions meet one server.
         full: the folder, of data or of media, that gets full.
         options: of the sandbox.
+        long: it waits longest of all, and is begun first.
+        alone: what it is about is over within a second, so it is lived through after the others.
     """
 
     name: str
@@ -45,6 +51,8 @@ class Day:
     shares: bool = True
     full: str = "data"
     options: Mapping[str, Any] = field(default_factory=dict)
+    long: bool = False
+    alone: bool = False
 
 
 _OLD: Mapping[str, Any] = {"era": "2026-05"}
@@ -65,7 +73,12 @@ DAYS: tuple[Day, ...] = (
     Day("M11c: an older copy of the folder put back", money.older_copy, shares=False),
     Day("M4b: a yes of tomorrow", money.yes_of_another_day, shares=False),
     Day("P3: a charge of 0", money.charge_of_nothing),
-    Day("a client that answers for the person", money.client_answers_by_itself, shares=False),
+    Day(
+        "a client that answers for the person",
+        money.client_answers_by_itself,
+        shares=False,
+        alone=True,
+    ),
     Day("M3: 25 h off, then no network yet", results.slept_for_a_day, shares=False),
     Day("M3b: 20 min asleep in the POST, then no network", results.slept_during_the_post),
     Day("M3c: HTML 502 or 503 for a while after the POST", results.gateway_restarts),
@@ -73,10 +86,10 @@ DAYS: tuple[Day, ...] = (
     Day("M4: a kill, and the clock set back", results.killed_and_clock_back, shares=False),
     Day("M4: 429 for 3 s, and the clock set back", results.held_back_and_clock_back),
     Day("M4: the clock hours ahead, then right", results.clock_ahead_then_right, shares=False),
-    Day("M8: the output's disk full for a while", results.output_full, full="media"),
-    Day("M8: the media's host fails for a while", results.host_fails),
-    Day("M8: no descriptor left for a while", results.descriptors_used_up),
-    Day("M8: 16 silent media of 4 jobs", results.silent_hosts),
+    Day("M8: the output's disk full for a while", results.output_full, full="media", long=True),
+    Day("M8: the media's host fails for a while", results.host_fails, long=True),
+    Day("M8: no descriptor left for a while", results.descriptors_used_up, long=True),
+    Day("M8: 16 silent media of 4 jobs", results.silent_hosts, long=True),
     Day("M12: a result at an address that is not opened", results.refused_address),
     Day("M12: 401 or 404 to every look for a while", results.looks_refused),
     Day("M12: a status that is not documented", results.odd_status),
@@ -117,15 +130,17 @@ async def run(repetitions: int, lanes: int, seed: int, share: int = 1) -> Part:
         return part
     days = [day for number, day in enumerate(DAYS) if (number + seed) % share == 0]
     tallies = {day.name: Tally() for day in days}
-    waiting = iter(days)
+    beside = sorted((day for day in days if not day.alone), key=lambda day: not day.long)
+    alone = [day for day in days if day.alone]
 
-    async def lane() -> None:
+    async def lane(waiting: Iterator[Day]) -> None:
         for day in waiting:
             await _live(day, tallies[day.name], repetitions, seed)
 
-    async with anyio.create_task_group() as group:
-        for _ in range(lanes):
-            group.start_soon(lane)
+    for waiting, count in ((iter(beside), lanes), (iter(alone), 1)):
+        async with anyio.create_task_group() as group:
+            for _ in range(count):
+                group.start_soon(lane, waiting)
     for name, tally in tallies.items():
         part.broken += [f"{name}: {problem}" for problem in tally.problems()]
     lines = [(name, *tally.cells()) for name, tally in tallies.items()]

@@ -32,7 +32,7 @@ class Size:
     scripts: int = 100
     soak_seconds: float = 600.0
     load: strangers.Load = field(default_factory=strangers.Load)
-    days_at_once: int = 4
+    days_at_once: int = 10
     share_of_days: int = 1
     seed: int = 1
 

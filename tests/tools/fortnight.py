@@ -23,16 +23,16 @@ _MEMORY = Path("/dev/shm")  # noqa: S108  # a disk that syncs at once, since not
 
 
 def lived(seed: int) -> tuple[int, float, list[str], str]:
-    """Return a seed, the seconds that it took, what was wrong, and its story."""
+    """Return a seed, the seconds of a processor that it took, what was wrong, and its story."""
     logging.disable(logging.CRITICAL)
     place = _MEMORY if _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="meigen-fortnight-", dir=place) as folder:
-        fortnight, began = Fortnight(Path(folder), seed), time.monotonic()
+        fortnight, began = Fortnight(Path(folder), seed), time.process_time()
         try:
             anyio.run(fortnight.live)
         except Exception as error:  # noqa: BLE001  # it is part of the story
             fortnight.wrong.append(f"it did not come to its end: {error!r}")
-        return seed, time.monotonic() - began, fortnight.wrong, str(fortnight)
+        return seed, time.process_time() - began, fortnight.wrong, str(fortnight)
 
 
 @click.command()
@@ -54,7 +54,7 @@ def main(*, seeds: int, seed: int | None, processes: int) -> None:
     took = time.monotonic() - began
     click.echo(
         f"{len(times)} fortnights in {took:.0f} s: {bad} went wrong;"
-        f" {sum(times) / len(times):.1f} s each, {max(times):.1f} s the longest"
+        f" {sum(times) / len(times):.1f} s of a processor each, {max(times):.1f} s the longest"
     )
     sys.exit(1 if bad else 0)
 
