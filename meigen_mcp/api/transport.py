@@ -3,10 +3,12 @@
 Loaded with the first request. What cannot be used is named by its own variable.
 """
 
+import select
 import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import certifi
 import httpx
@@ -45,7 +47,7 @@ class SystemTransport(httpx.AsyncBaseTransport):
         proxy = network.proxy_for(str(request.url), self._variables)
         try:
             way = self._way(proxy, secure=request.url.scheme == "https")
-            return await way.handle_async_request(request)
+            response = await way.handle_async_request(request)
         except httpx.ConnectError as error:
             refused = _refused_certificate(error)
             if refused is not None:
@@ -53,6 +55,9 @@ class SystemTransport(httpx.AsyncBaseTransport):
             raise _by_way_of(proxy) or error from None
         except (httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise _by_way_of(proxy) or error from None
+        if (stream := response.extensions.get("network_stream")) is not None:
+            _quicken(stream)
+        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -85,6 +90,28 @@ def _transport(
         if scheme in _SOCKS:
             fix = "set HTTPS_PROXY to an http proxy, or install `httpx[socks]` for socks5://"
         raise _not_sent(f"The proxy in {proxy.shown} cannot be used; {fix}.") from None
+
+
+def _quicken(stream: Any) -> None:
+    """Have a connection say at once whether the other side has closed it.
+
+    That is asked of each connection with each request, and httpcore's looks its socket up anew
+    each time: that took a seventh of the processor time where hundreds of calls come at once.
+    """
+    if "get_extra_info" in vars(stream) or not hasattr(select, "poll"):  # Windows has none
+        return
+    ask = stream.get_extra_info
+    if (socket := ask("socket")) is None:
+        return
+    poll = select.poll()
+    poll.register(socket.fileno(), select.POLLIN)
+
+    def answer(what: str) -> Any:
+        if what != "is_readable":
+            return ask(what)
+        return socket.fileno() < 0 or bool(poll.poll(0))
+
+    stream.get_extra_info = answer
 
 
 def trusted(variables: Mapping[str, str]) -> ssl.SSLContext:

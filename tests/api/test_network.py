@@ -343,3 +343,35 @@ def test_what_leads_to_the_network_can_be_shown() -> None:
         "SSL_CERT_FILE": "/etc/ca.pem",
         "all_proxy": "***@proxy.example",
     }
+
+
+@pytest.mark.parametrize(("stays", "connections"), [(True, 1), (False, 3)])
+async def test_a_connection_that_was_closed_meanwhile_is_not_used_again(
+    stays: bool, connections: int
+) -> None:
+    """One that stays open is."""
+    opened: list[asyncio.StreamWriter] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        opened.append(writer)
+        while await reader.readline():
+            while await reader.readline() != b"\r\n":
+                pass
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        way = SystemTransport({}, LIMITS)
+        for _ in range(3):
+            request = httpx.Request("GET", f"http://127.0.0.1:{port}")
+            response = await way.handle_async_request(request)
+            await response.aread()
+            if not stays:
+                opened[-1].close()
+                await opened[-1].wait_closed()
+        await way.aclose()
+        for writer in opened:
+            writer.close()
+            await writer.wait_closed()
+    assert len(opened) == connections
