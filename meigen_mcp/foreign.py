@@ -12,12 +12,16 @@ LONGEST_WORD = 200
 LONGEST_ERROR = 500
 _ID = re.compile(r"(?=.*[A-Za-z0-9])[A-Za-z0-9._:-]{1,128}", re.ASCII)
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
-# Format characters, without those that letters of some scripts and emoji are joined by.
+# Format characters, without those that letters of some scripts and emoji are joined by; and the
+# variants of which a text can be spelt that nobody sees.
 _MARKS = (
     r"\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    r"\U0001d173-\U0001d17a\U000e0000-\U000e007f"
+    r"\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e007f\U000e0100-\U000e01ef"
 )
-_ODD = re.compile(rf"(\r\n?)|([{_CONTROLS}])|[{_MARKS}]|([\ud800-\udfff])")
+_VARIANTS = r"\ufe00-\ufe0f"
+_ODD = re.compile(
+    rf"(\r\n?)|([{_CONTROLS}])|([{_VARIANTS}])[{_VARIANTS}{_MARKS}]+|[{_MARKS}]|([\ud800-\udfff])"
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -32,8 +36,8 @@ def printable(text: str) -> str:
 
 
 def _replace(found: re.Match[str]) -> str:
-    newline, control, half = found.groups()
-    return "\n" if newline else " " if control else "?" if half else ""
+    newline, control, variant, half = found.groups()
+    return "\n" if newline else " " if control else variant or ("?" if half else "")
 
 
 def flat(text: str) -> str:

@@ -21,10 +21,14 @@ from meigen_mcp.wording import listed
 
 _LEFT_EMPTY = re.compile(r"\$\{user_config\.[^}]*\}")
 """What a bundle's host passes for a question that was not answered."""
-_PLACEHOLDER = re.compile(r"\$\{|\{\{|\$[A-Za-z_]|%[A-Za-z_]\w*%")
+_BRACKETED = re.compile(
+    r"[$#%@]\{|\{\{|\$\(|\[\[|\{(?:env|file|input|config|secret)s?[:.]|<[%A-Za-z_][^<>/]*>|`[^`]*`"
+)
+"""How programs write what they fill in, in brackets that no value of ours has."""
+_PLACEHOLDER = re.compile(rf"{_BRACKETED.pattern}|\$[A-Za-z_]|%[A-Za-z_]\w*%")
 _MODEL_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
-_SECRETS = re.compile(r"[^/]+(?=@)|meigen_sk_\S*")
+_SECRETS = re.compile(r"(?<=://).+(?=@)|[^/]+(?=@)|meigen_sk_\S*")
 _DATABASE = re.compile(r"postgres(?:ql)?://\S+", re.ASCII)
 _URL_PATH = re.compile(r"[\w.~!$&'()*+,;=:@%/-]*", re.ASCII)
 _LONGEST_TOKEN_FILE = 4096
@@ -257,7 +261,7 @@ class Reader:
         return None if value is None else self._secret(name, value)
 
     def _secret(self, name: str, value: str) -> str | None:
-        if _PLACEHOLDER.match(value):
+        if _PLACEHOLDER.match(value) or _BRACKETED.search(value):
             self._bad(name, value, "set the token itself")
         elif value.isascii() and value.isprintable() and " " not in value:
             return value

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import unicodedata
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp.client.client import Client
-from support.foreign_words import ESC, ISOLATE, OSC, RTL, TAGS, odd, texts
+from support.foreign_words import ESC, ISOLATE, OSC, RTL, TAGS, UNSEEN, odd, texts
 from support.in_memory import MODES, TOKEN, InMemory, Mode, make_settings
 
 from meigen_mcp import app, foreign
@@ -36,6 +37,9 @@ from meigen_mcp.wording import show
         ("a\x9b31mb\x85c\x00d", "a 31mb c d"),
         (f"{RTL}gnp{ISOLATE}.exe\u2069", "gnp.exe"),
         (f"a{TAGS}b\ufeffc\u200bd", "abcd"),
+        ("❤️ 👁️‍🗨️ ︎x", "❤️ 👁️‍🗨️ ︎x"),
+        (f"a❤️{UNSEEN}b\ufe00\u200b\ufe01c", "a❤️b\ufe00c"),
+        ("\U0001bca0a", "a"),
         ("a\u2028b\u2029c", "a b c"),
         ("half \ud83d", "half ?"),
     ],
@@ -54,6 +58,7 @@ def test_nothing_that_is_shown_does_anything(text: str) -> None:
     turns = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     assert not turns & {unicodedata.bidirectional(letter) for letter in seen}
     assert printable(shown) == shown
+    assert re.search("[\ufe00-\ufe0f]{2}|[\U000e0100-\U000e01ef]", shown) is None
     assert not {"\n", "\t"} & {*flat(text), *one_line(text)}
 
 

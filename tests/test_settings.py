@@ -293,7 +293,7 @@ BAD: list[tuple[str, str, str]] = [
     ),
     ("MEIGEN_UPLOAD_URL", "http://gen.meigen.ai", ORIGIN),
     *(
-        (f"MEIGEN_{name}", path, FOLDER + (UNFILLED if "{" in path or "$" in path else ""))
+        (f"MEIGEN_{name}", path, FOLDER + (UNFILLED if set("{$[<`") & {*path} else ""))
         for name in ("DATA_DIR", "OUTPUT_DIR", "REFERENCE_DIRS", "API_TOKEN_FILE")
         for path in (
             "./x",
@@ -306,6 +306,14 @@ BAD: list[tuple[str, str, str]] = [
             "${workspaceFolder}/x",
             "${env.X}",
             "{{folder}}",
+            "/srv/{env.USER}",
+            "/srv/$(whoami)",
+            "/srv/#{user}",
+            "/srv/@{user}",
+            "/srv/%{user}",
+            "/srv/[[user]]",
+            "/srv/<your folder>",
+            "/srv/`whoami`",
             "/srv/\udcff",
             "/srv/\0",
         )
@@ -318,7 +326,10 @@ BAD: list[tuple[str, str, str]] = [
     *(
         (f"MEIGEN_MAX_CREDITS_PER_{what}", value, f"{CREDITS}{UNFILLED}")
         for what in ("GENERATION", "DAY")
-        for value in ("${MY_CAP}", "${env:X}", "${input:x}", "$CAP", "%CAP%", "10${user_config.x}")
+        for value in (
+            *("${MY_CAP}", "${env:X}", "${input:x}", "$CAP", "%CAP%", "10${user_config.x}"),
+            *("{env:CAP}", "{file:./cap}", "#{CAP}", "<your cap>", "<%= cap %>", "[[cap]]"),
+        )
     ),
     ("MEIGEN_CONFIRM_ABOVE", "-0.1", f"{CREDITS}, or off"),
     ("MEIGEN_CONFIRM_ABOVE", "never", f"{CREDITS}, or off"),
@@ -326,7 +337,11 @@ BAD: list[tuple[str, str, str]] = [
     ("MEIGEN_MODELS", "${env:X}", IDS + UNFILLED),
     ("MEIGEN_MODELS", ",", IDS),
     ("MEIGEN_API_TOKEN", "${env:X}", f"set the token itself{UNFILLED}"),
-    ("MEIGEN_HTTP_TOKEN", "${input:x}", f"set the token itself{UNFILLED}"),
+    *(
+        ("MEIGEN_HTTP_TOKEN", value, f"set the token itself{UNFILLED}")
+        for value in ("${input:x}", "{env:MEIGEN_HTTP_TOKEN}", "<a-random-text-of-yours-here>")
+    ),
+    ("MEIGEN_HTTP_TOKEN", "random-${env:HTTP_TOKEN}", f"set the token itself{UNFILLED}"),
     *(
         ("MEIGEN_RATE_LIMIT", value, "set a whole number from 1 to 100000")
         for value in ("0", "100001", "1.5", "-1", "x", "inf")
@@ -480,7 +495,7 @@ def test_a_token_in_the_wrong_variable_is_not_shown() -> None:
         assert load({"MEIGEN_BASE_URL": url}).problems == (problem,)
 
 
-@pytest.mark.parametrize("user", ["me:pa55", ":pa55", "pa55", "pa55:"])
+@pytest.mark.parametrize("user", ["me:pa55", ":pa55", "pa55", "pa55:", "me:pa/55"])
 def test_a_password_in_an_origin_is_refused_and_not_shown(user: str) -> None:
     """An origin has none."""
     problem = Problem("MEIGEN_BASE_URL", '"https://***@www.meigen.ai" is not allowed', ORIGIN)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
-_PASSWORD = re.compile(r"(?<=//)[^/]*@|^[^/]*@")
+_PASSWORD = re.compile(r"((?:\w+:)?//)?.*@", re.DOTALL)
 _BRACKETS = re.compile(r"\[([^\]]*)\](/\d+)?(?::(\d{1,5}))?")
 _PORT = re.compile(r"(.*?):(\d{1,5})")
 
@@ -32,7 +32,7 @@ class Proxy:
 
 def hide_password(url: str) -> str:
     """Return the URL of a proxy, or what stands in its place, as it may be shown."""
-    return _PASSWORD.sub("***@", url)
+    return _PASSWORD.sub(r"\1***@", url, count=1)
 
 
 def spellings(name: str) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 Loaded with the first request. What cannot be used is named by its own variable.
 """
 
+import os
 import select
 import ssl
 import sys
@@ -122,10 +123,11 @@ def trusted(variables: Mapping[str, str]) -> ssl.SSLContext:
     """
     named = {name: variables[name] for name in network.CERTIFICATES if variables.get(name)}
     if named:
+        file, folders = (named.get(name) for name in network.CERTIFICATES)
         try:
-            return ssl.create_default_context(
-                cafile=named.get("SSL_CERT_FILE"), capath=named.get("SSL_CERT_DIR")
-            )
+            if not (file or any(map(Path.is_dir, map(Path, (folders or "").split(os.pathsep))))):
+                raise NotADirectoryError  # OpenSSL says nothing of it, and trusts nobody
+            return ssl.create_default_context(cafile=file, capath=folders)
         except OSError:
             told = " and ".join(f"{name} ({value})" for name, value in named.items())
             raise _not_sent(f"The certificates in {told} cannot be read.") from None

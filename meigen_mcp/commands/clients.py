@@ -196,7 +196,7 @@ class Client:
         variables = variables if isinstance(variables, dict) else {}
         return Launch(
             tuple(part for part in parts if isinstance(part, str)),
-            {name: value for name, value in variables.items() if isinstance(value, str)},
+            {name: _text(value) for name, value in variables.items() if value is not None},
         )
 
     def entry(self, launch: Launch) -> dict[str, Any]:
@@ -230,6 +230,11 @@ def _inside(document: Any, keys: Sequence[str]) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError("there is no object where the servers stand")  # noqa: TRY004  # of a text
     return document
+
+
+def _text(value: Any) -> str:
+    """Return a variable as its process gets it; some clients take numbers, and a cap is one."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _toml(value: Any) -> str:

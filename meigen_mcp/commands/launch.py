@@ -17,7 +17,6 @@ TOKEN = "MEIGEN_API_TOKEN"  # noqa: S105  # the name of a variable
 TOKEN_FILE = "MEIGEN_API_TOKEN_FILE"  # noqa: S105  # as above
 
 _SECRET_NAME = re.compile(r"(?i)(?:^|_)(?:key|token|secret|password|passwd|pass|auth)s?$")
-_SECRET = re.compile(r"[^/]+(?=@)|meigen_sk_\S*")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*w?|py")
 _PACKAGE = re.compile(r"meigen-mcp(?:$|[\[@=<>~!])")
 _RUNNERS: Mapping[str, tuple[str, ...]] = {
@@ -78,7 +77,7 @@ def hide_secrets(name: str, value: str) -> str:
     """Return the value of a variable as it may be shown."""
     if name in variables.SECRET or _SECRET_NAME.search(name):
         return "***"
-    return _SECRET.sub("***", value)
+    return variables.hide(value)
 
 
 def _without_options(words: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import datetime as dt
 import hashlib
+import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -298,6 +299,18 @@ async def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> Non
             assert await outcome(url, {"SSL_CERT_FILE": str(file)}) == 200
 
 
+async def test_a_folder_of_certificates_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """OpenSSL would say that nobody is trusted; beside a file that can be read it is no matter."""
+    file, tls = authority(tmp_path)
+    gone = str(tmp_path / "gone")
+    for folders in (gone, os.pathsep.join((gone, str(file)))):
+        said = await outcome(API, {"SSL_CERT_DIR": folders})
+        assert said == f"The certificates in SSL_CERT_DIR ({folders}) cannot be read."
+    async with serving(tls) as (port, _):
+        named = {"SSL_CERT_FILE": str(file), "SSL_CERT_DIR": gone}
+        assert await outcome(f"https://localhost:{port}/", named) == 200
+
+
 @pytest.mark.parametrize(
     ("platform", "paths", "by"),
     [
@@ -331,14 +344,18 @@ def test_what_leads_to_the_network_can_be_shown() -> None:
     """Without the passwords, also those with the signs of a URL in them."""
     environment = {
         "HTTPS_PROXY": "http://me:p@ss@proxy.example:8080",
+        "HTTP_PROXY": "http://me:p/a?s#s@proxy.example:8080",
+        "http_proxy": "me:p/ss@proxy.example",
         "all_proxy": "me:pa55@proxy.example",
         "NO_PROXY": "localhost",
         "SSL_CERT_FILE": "/etc/ca.pem",
-        "HTTP_PROXY": "",
+        "SSL_CERT_DIR": "",
         "PATH": "/bin",
     }
     assert network.shown(environment) == {
         "HTTPS_PROXY": "http://***@proxy.example:8080",
+        "HTTP_PROXY": "http://***@proxy.example:8080",
+        "http_proxy": "***@proxy.example",
         "NO_PROXY": "localhost",
         "SSL_CERT_FILE": "/etc/ca.pem",
         "all_proxy": "***@proxy.example",

@@ -239,6 +239,24 @@ def test_what_the_person_added_to_the_entry_stays(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("client", ["cursor", "vscode", "opencode"])
+def test_a_cap_that_is_written_as_a_number_stays(client: str, tmp_path: Path) -> None:
+    """VS Code takes numbers, and people who write JSON by hand write them."""
+    on, about = machine(tmp_path), CLIENTS[client]
+    path = written(about, on)
+    path.parent.mkdir(parents=True)
+    old = {"command": "/old/meigen-mcp"} if client != "opencode" else {"command": ["meigen-mcp"]}
+    odd = {"MEIGEN_MAX_CREDITS_PER_DAY": 500, "MEIGEN_MODELS": None, "NO_COLOR": True}
+    path.write_text(about.snippet("meigen", {**old, about.variables: odd}), encoding="utf-8")
+    install(about, on, REAL)
+    entry = about.servers(json.loads(path.read_text(encoding="utf-8")))["meigen"]
+    assert entry[about.variables] == {
+        "MEIGEN_MAX_CREDITS_PER_DAY": "500",
+        "NO_COLOR": "true",
+        "MEIGEN_API_TOKEN_FILE": "/data/token",
+    }
+
+
 def test_another_server_of_the_same_name_is_left_alone(tmp_path: Path) -> None:
     """The official server is often called that."""
     on, client = machine(tmp_path), CLIENTS["cursor"]

@@ -241,12 +241,16 @@ def _program(site: Site) -> None:
         (site.machine.project / name).write_text("#!/bin/sh\n", encoding="utf-8")
 
 
-def _variable(name: str, value: str) -> Attack:
+def _variable(name: str, value: str | float) -> Attack:
     def lay(site: Site) -> None:
-        site.entry(**{name: value})
+        entry = site.client.entry(Launch(("meigen-mcp",), {name: ""}))
+        entry[site.client.variables] = {name: value}
+        site.write(site.client.snippet("meigen", entry))
 
     shown = json.dumps(name).strip('"')
-    return Attack(f"an entry with `{shown}`", lay, OUT, f"comes with the project: {shown} = ")
+    shown += "" if isinstance(value, str) else f" = {json.dumps(value)}"
+    says = f"comes with the project: {shown}"
+    return Attack(f"an entry with `{shown}`", lay, OUT, says)
 
 
 def _member(name: str, value: Any) -> Attack:
@@ -324,6 +328,8 @@ ATTACKS = (
         }.items()
     ),
     _variable("MEIGEN_BASE_URL\u202e\x1b[2J", EVIL),
+    _variable("MEIGEN_CONFIRM_ABOVE", 100_000),
+    _variable("MEIGEN_TASKS", value=False),
     _member("envFile", "${workspaceFolder}/.env"),
     _member("cwd", "."),
     _member("url", EVIL),
