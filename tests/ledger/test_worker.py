@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 from typing import Any
 
 import anyio
@@ -28,6 +28,25 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     await made.apart(lambda _: None)
     yield made
     await made.close()
+
+
+async def test_a_file_is_not_closed_while_it_is_read(tmp_path: Path) -> None:
+    """SQLite ends the whole process where a thread closes what another one reads."""
+    database = Database(tmp_path)
+    worker = Worker(database)
+    await worker.apart(lambda _: None)
+    closer = Thread(target=database.close)
+
+    def query(db: sqlite3.Connection) -> list[Any]:
+        closer.start()
+        closer.join(0.2)  # it goes on as soon as this has ended
+        return [closer.is_alive(), *db.execute("SELECT 1").fetchone()]
+
+    assert await worker.read(query) == [True, 1]
+    closer.join(10)
+    assert not closer.is_alive()
+    assert database.reader is None
+    await worker.close()
 
 
 def note(name: str, value: str = "x") -> Any:

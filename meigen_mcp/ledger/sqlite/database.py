@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -57,6 +58,7 @@ class Database:
         key: the key under which it is hashed. The ledger keeps it too, since without it nobody
             would find the account's rows any more.
         reader: the connection that never waits, while it is open.
+        reading: held by whoever asks it, since it must not be closed meanwhile.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Database:
         self.account = ""
         self.key = b""
         self.reader: sqlite3.Connection | None = None
+        self.reading = threading.Lock()
         self.called = called or str(folder)
         self.name_account = name_account
         self._writer: sqlite3.Connection | None = None
@@ -193,7 +196,10 @@ class Database:
         reader, writer, seal, locks = self.reader, self._writer, self._seal, self._locks
         self.reader = self._writer = self._place = self._seal = None
         self._locks, self.path = [], self.home
-        for opened in (reader, writer, seal):  # the last connection tidies up: never the reader
+        with self.reading:
+            if reader is not None:  # the last connection tidies up: never the reader
+                reader.close()
+        for opened in (writer, seal):
             if opened is not None:
                 opened.close()
         for lock in locks:

@@ -76,8 +76,9 @@ class LastingDatabase(Database):
         self.carry(last=True)
         opened = self.path
         super().close()
-        for connection in self._left:  # their file is another one: nothing is copied back into it
-            connection.close()
+        with self.reading:
+            for connection in self._left:  # of another file: nothing is copied back into it
+                connection.close()
         for seal in self._left_seals:
             seal.close()
         self._left, self._left_seals = (), ()

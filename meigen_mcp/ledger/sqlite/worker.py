@@ -78,12 +78,15 @@ class Worker:
         if self._database.reader is None:
             await self.apart(lambda _: None)
         try:
-            return query(cast("sqlite3.Connection", self._database.reader))
+            with self._database.reading:
+                if (reader := self._database.reader) is not None:
+                    return query(reader)
         except sqlite3.Error as error:
             if is_busy(error):  # a process has just died in the middle, or somebody locks all out
                 return await self.apart(query)
             why = error  # the thread looks at the file: it may wait
             raise await self.apart(lambda _: self._database.explain(why)) from None
+        return await self.apart(query)  # it was closed meanwhile
 
     async def write(
         self,
