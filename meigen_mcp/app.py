@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -230,9 +231,9 @@ async def run_service(
         if settings.telemetry:
             group.start_soon(_measure, tally, account.ledger)
         if settings.keep_days is not None and not settings.problems:
-            group.start_soon(
-                retention.run, account.ledger.records, account.media, settings.keep_days
-            )
+            alone = settings.database_url is None
+            work = partial(retention.run, alone=alone)
+            group.start_soon(work, account.ledger.records, account.media, settings.keep_days)
         try:
             yield Service(
                 *(settings, asked, catalogue, references),

@@ -173,14 +173,17 @@ async def find(
         SeveralPeople: it has one of each of them.
     """
     found = await account.ledger.records.named(name)
-    if not found and len(name) >= SHORTEST:
+    begun = not found and len(name) >= SHORTEST
+    if begun:
         found = await account.ledger.records.beginning(name)
-        ids = dict.fromkeys(job.name for job in found)
-        if found and (whole or len(ids) > 1):
-            why = "that takes a whole id" if len(ids) == 1 else "several ids begin so"
-            raise NotPossible(f"{name} is the beginning of an id, and {why}: {listed([*ids])}.")
-    people = {person_of(job.account) for job in found}
-    person = None if who is None else await find_among(account.ledger, who, people)
+    person = None
+    if who is not None:
+        person = await find_among(account.ledger, who, {person_of(job.account) for job in found})
+        found = [job for job in found if person_of(job.account) == person]
+    ids = dict.fromkeys(job.name for job in found)
+    if begun and found and (whole or len(ids) > 1):
+        why = "that takes a whole id" if len(ids) == 1 else "several ids begin so"
+        raise NotPossible(f"{name} is the beginning of an id, and {why}: {listed([*ids])}.")
     job = meant(name, found, person)
     if job is None:
         raise NotFound(f"The ledger has no generation {name}.{hint}")
@@ -260,17 +263,31 @@ async def fetch(account: Account, job: Generation) -> Generation:
     if account.media.folder is None:
         raise NotPossible("MEIGEN_OUTPUT_DIR is off, so nothing can be saved.")
     before = job
-    for index in range(len(job.media_urls)):
-        path, why_not, signed = await account.media.save(job, index, last=True)
-        change = partial(saving.saved, index=index, path=str(path), why_not=why_not, signed=signed)
-        job = await account.ledger.records.change(job, change)
-    job = await account.ledger.records.change(
-        job, lambda job: saving.previewed(job, job.preview, job.unshown)
-    )
-    replaced = {*before.files, before.preview} - {*job.files, job.preview}
-    if left := _delete(replaced, account.media.archive):
+    try:
+        for index in range(len(job.media_urls)):
+            path, why_not, signed = await account.media.save(job, index, last=True)
+            change = partial(
+                saving.saved, index=index, path=str(path), why_not=why_not, signed=signed
+            )
+            job = await account.ledger.records.change(job, change)
+        job = await account.ledger.records.change(
+            job, lambda job: saving.previewed(job, job.preview, job.unshown)
+        )
+    finally:
+        left = _delete(_replaced(before, job), account.media.archive)
+    if left:
         raise NotDeleted(f"Downloaded; what it took the place of cannot be deleted:{''.join(left)}")
     return job
+
+
+def _replaced(before: Generation, job: Generation) -> list[str]:
+    """Return what an archive had of a record and no longer needs.
+
+    By their names in it: the same file has another path where the archive is mounted elsewhere.
+    """
+    kept = {archived_name(path) for path in (*job.files, job.preview) if path}
+    had = filter(None, (*before.files, before.preview))
+    return [path for path in had if archived_name(path) not in kept]
 
 
 async def settle(account: Account, job: Generation, now: float, *, charged: bool) -> Generation:

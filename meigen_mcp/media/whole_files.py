@@ -196,10 +196,11 @@ def is_gone(path: Path, folder: Path) -> bool:
     """Return whether nothing is at a place in a folder.
 
     Raises:
-        OSError: that cannot be known: the folder cannot be read, or is empty, as one is where
-            nothing is mounted.
+        OSError: that cannot be known: the file or the folder cannot be looked at, or that is empty,
+            as one is where nothing is mounted.
     """
-    if os.path.lexists(path):
+    with suppress(FileNotFoundError):  # no other error says that it is gone
+        path.lstat()
         return False
     with os.scandir(folder) as found:
         if next(found, None) is None:
@@ -216,15 +217,18 @@ def discard(path: Path, at: float, before: float) -> bool:
         path: as it was kept.
         at: the time that it was given then.
         before: what came to its place after that time stays.
+
+    Raises:
+        OSError: it cannot be deleted.
     """
     if not _unchanged(path, at, before):
         return False
+    path.unlink(missing_ok=True)
+    beside = path.with_suffix(".json")
     with suppress(OSError):
-        path.unlink()
-        beside = path.with_suffix(".json")
         if _unchanged(beside, at, before):
             beside.unlink()
-    return not os.path.lexists(path)
+    return True
 
 
 def _unchanged(path: Path, at: float, before: float) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -26,11 +27,23 @@ DAY = 24 * 3600.0
 _PAGE = 100
 
 
-async def run(records: Records, media: Media, days: float) -> None:
-    """Look for ever, every hour."""
+class Deleted(NamedTuple):
+    """What became of old files.
+
+    Attributes:
+        gone: the names of those that are there no more.
+        left: of the others, which cannot be deleted or looked at, the errors.
+    """
+
+    gone: set[str]
+    left: list[OSError]
+
+
+async def run(records: Records, media: Media, days: float, *, alone: bool) -> None:
+    """Look for ever, every hour; see `discard`."""
     while True:
         try:
-            await discard(records, media, days, time.time())
+            await discard(records, media, days, time.time(), alone=alone)
         except LedgerUnavailable as error:
             log.warning("%s", error.message)
         except Exception:
@@ -38,7 +51,9 @@ async def run(records: Records, media: Media, days: float) -> None:
         await anyio.sleep(EVERY)
 
 
-async def discard(records: Records, media: Media, days: float, now: float) -> int:
+async def discard(
+    records: Records, media: Media, days: float, now: float, *, alone: bool = True
+) -> int:
     """Delete the files of all generations that ended so long ago.
 
     Args:
@@ -46,18 +61,22 @@ async def discard(records: Records, media: Media, days: float, now: float) -> in
         media: which files are ours.
         days: how old they may become.
         now: the time.
+        alone: no other computer saves for these records. Else a file that is not here may be there.
 
     Returns:
         How many saved files are gone.
     """
     before, place, count = now - days * DAY, 0, 0
+    left: list[OSError] = []
     reason = f"Deleted {plain(days)} days after it was made, as MEIGEN_KEEP_DAYS says."
     while page := await records.saved_before(before, place, _PAGE):
         for place, job in page:  # noqa: B007  # where the next page begins
             if media.archive is None:
-                gone = await anyio.to_thread.run_sync(delete_saved, job, media.folder, before)
+                work = partial(delete_saved, job, media.folder, before, alone=alone)
             else:
-                gone = await anyio.to_thread.run_sync(delete_archived, job, media.archive, before)
+                work = partial(delete_archived, job, media.archive, before)
+            gone, failed = await anyio.to_thread.run_sync(work)
+            left += failed
             if gone:
                 log.info("%d old files of %s are deleted", len(gone), job.name)
                 change = partial(
@@ -65,40 +84,44 @@ async def discard(records: Records, media: Media, days: float, now: float) -> in
                 )
                 await records.change(job, change, patient=True)
             count += len(gone.intersection(job.files))
+    if left:
+        why = left[0].strerror or left[0]
+        log.warning("%d old files cannot be deleted or looked at; the first: %s", len(left), why)
     return count
 
 
-def delete_archived(job: Generation, archive: Archive, before: float) -> set[str]:
-    """Delete what an archive keeps of a generation; return which of its files are gone.
+def delete_archived(job: Generation, archive: Archive, before: float) -> Deleted:
+    """Delete what an archive keeps of a generation.
 
-    Also those that a run deleted which was ended before it could say so.
+    Also said to be gone is what a run deleted which was ended before it could say so.
     """
-    return _gone(job, lambda name: archive.discard(name, before))
+    return _delete(job, lambda name: archive.discard(name, before))
 
 
-def delete_saved(job: Generation, folder: Path | None, before: float) -> set[str]:
-    """Delete the saved files of a generation that are ours; return which of its files are gone.
-
-    Previews are deleted elsewhere.
-    """
+def delete_saved(
+    job: Generation, folder: Path | None, before: float, *, alone: bool = True
+) -> Deleted:
+    """Delete the saved files of a generation that are ours; previews are deleted elsewhere."""
 
     def discard(name: str) -> bool:
         path = Path(name)
         if name == job.preview:
-            return whole_files.is_gone(path, path.parent)
+            return alone and whole_files.is_gone(path, path.parent)
         if path.parent != folder:
             return False
-        return whole_files.discard(path, time_of(job), before) or whole_files.is_gone(path, folder)
+        if whole_files.discard(path, time_of(job), before):
+            return True
+        return alone and whole_files.is_gone(path, folder)
 
-    return _gone(job, discard)
+    return _delete(job, discard)
 
 
-def _gone(job: Generation, discard: Callable[[str], bool]) -> set[str]:
-    gone: set[str] = set()
+def _delete(job: Generation, discard: Callable[[str], bool]) -> Deleted:
+    done = Deleted(set(), [])
     for name in filter(None, (*job.files, job.preview)):
         try:
             if discard(name):
-                gone.add(name)
+                done.gone.add(name)
         except OSError as error:
-            log.warning("an old file of %s cannot be deleted: %s", job.name, error.strerror)
-    return gone
+            done.left.append(error)
+    return done

@@ -1,10 +1,12 @@
 """`jobs` and `approve` where people sign in: whose a call is, and that nobody else's is touched."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from click.testing import CliRunner
 from support.calls import intent
@@ -218,6 +220,62 @@ async def test_what_was_fetched_again_takes_the_place_of_what_was_kept(
     assert len(kept(tmp_path)) == 2
     await jobs.run(keeping, job.request_id, forget_one=True, transport=wire)
     assert kept(tmp_path) == set()
+
+
+async def test_what_is_kept_already_stays_wherever_its_folder_is(
+    keeping: Settings, emulator: Emulator, tmp_path: Path
+) -> None:
+    """The same content has the same name, and another path where it is mounted elsewhere."""
+    async with connect(keeping, emulator) as on:
+        made = await on.call("generate_image", **FOX)
+    before = {Path(path).name for path in kept(tmp_path)}
+    (tmp_path / "kept").rename(tmp_path / "elsewhere")
+    moved = replace(keeping, media_dir=tmp_path / "elsewhere")
+    text = await jobs.run(moved, made["requestId"], fetch_again=True, transport=InMemory(emulator))
+    assert {path.name for path in (tmp_path / "elsewhere").rglob("*.*")} == before
+    assert json.loads(text)["files"][0].startswith(str(tmp_path / "elsewhere"))
+
+
+async def test_what_came_before_a_medium_that_is_lost_takes_its_place_all_the_same(
+    keeping: Settings, emulator: Emulator, tmp_path: Path
+) -> None:
+    """The first of four is there, the others are gone at MeiGen: no file is without a record."""
+    async with connect(keeping, emulator) as on:
+        made = await on.call("generate_image", prompt="a fox", modelId="midjourney-v7")
+    wire = InMemory(emulator)
+
+    async def fetched(request: httpx.Request) -> httpx.Response:
+        if str(request.url) in lost:
+            return httpx.Response(404)
+        return await wire.handle_async_request(request)
+
+    async with open_account(keeping) as account:
+        await account.ledger.open()
+        job = await account.ledger.records.get(made["requestId"])
+        assert job is not None
+        old = await _other(account)
+        lost = job.media_urls[1:]
+        files = (old, *job.files[1:])
+        await account.ledger.records.change(job, lambda one: replace(one, files=files))
+        Path(job.files[0] or "").unlink()
+    transport = httpx.MockTransport(fetched)
+    with pytest.raises(MeigenError):
+        await jobs.run(keeping, made["requestId"], fetch_again=True, transport=transport)
+    assert (len(lost), Path(old).exists()) == (3, False)
+    await jobs.run(keeping, made["requestId"], forget_one=True)
+    assert kept(tmp_path) == set()
+
+
+async def test_the_beginning_of_an_id_is_that_of_a_persons(keeping: Settings) -> None:
+    """Another's that begins so is not in its way."""
+    async with open_account(keeping) as account:
+        await account.ledger.open()
+        for one in (ANN, BOB):
+            await account.ledger.team.meet(Member(one, "https://i", one[:1], f"N{one[:1]}", 1.0))
+            await made(account, one, f"same-beginning-{one[:1]}")
+    with pytest.raises(jobs.NotPossible, match="several ids begin so"):
+        await jobs.run(keeping, "same-beginning")
+    assert '"for b"' in await jobs.run(keeping, "same-beginning", who="Nb")
 
 
 async def _other(account: Account) -> str:

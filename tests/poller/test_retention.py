@@ -1,5 +1,6 @@
 """`MEIGEN_KEEP_DAYS`: saved files that grow old are deleted, if they are ours, and it is said."""
 
+import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,14 +35,18 @@ class Kept:
         """The JSON beside it."""
         return self.file.with_suffix(".json")
 
-    async def look(self, days: float, after: float) -> tuple[int, Generation]:
+    async def look(
+        self, days: float, after: float, *, alone: bool = True
+    ) -> tuple[int, Generation]:
         """Look for files older than so many days, so many days after it was made."""
         wire = InMemory(self.emulator)
         async with open_account(self.settings, wire) as account:
             job = await account.ledger.records.get(self.name)
             assert job is not None
             now = (job.finished_at or 0) + after * DAY
-            count = await retention.discard(account.ledger.records, account.media, days, now)
+            count = await retention.discard(
+                account.ledger.records, account.media, days, now, alone=alone
+            )
             job = await account.ledger.records.get(self.name)
             assert job is not None
         return count, job
@@ -117,7 +122,7 @@ async def test_what_was_fetched_again_begins_its_days_anew(kept: Kept) -> None:
         job = await account.ledger.records.get(kept.name)
         assert job is not None
         before = kept.file.stat().st_ctime - 1
-        assert retention.delete_saved(job, account.media.folder, before) == set()
+        assert retention.delete_saved(job, account.media.folder, before) == (set(), [])
     assert kept.file.exists()
 
 
@@ -144,6 +149,56 @@ async def test_a_folder_that_is_empty_is_not_known_to_be_ours(kept: Kept) -> Non
     for file in kept.file.parent.iterdir():
         file.unlink()
     assert (await kept.look(30, 31))[1].files == (str(kept.file),)
+
+
+async def test_a_file_of_another_server_is_not_known_to_be_gone(kept: Kept) -> None:
+    """Servers with one database and a disk each: it may be on the other's, under the same name."""
+    elsewhere = kept.file.rename(kept.file.with_name("elsewhere.png"))
+    count, job = await kept.look(30, 31, alone=False)
+    assert (count, job.files) == (0, (str(kept.file),))
+    elsewhere.rename(kept.file)
+    count, job = await kept.look(30, 31, alone=False)
+    assert (count, kept.file.exists(), job.files) == (1, False, (None,))
+
+
+async def test_what_cannot_be_looked_at_is_not_gone_and_said_once(
+    kept: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk on a network that is away for a moment; one line, however many files it has."""
+    lstat = Path.lstat
+
+    def away(path: Path) -> os.stat_result:
+        if path.parent == kept.file.parent:
+            raise OSError(errno.ESTALE, "Stale file handle", str(path))
+        return lstat(path)
+
+    async with connect(kept.settings, kept.emulator) as on:
+        await on.call("generate_image", **{**PHOTO, "prompt": "a hare"})
+    monkeypatch.setattr(Path, "lstat", away)
+    count, job = await kept.look(30, 31)
+    said = [record.message for record in caplog.records if record.name == retention.__name__]
+    assert (count, job.files, len(said)) == (0, (str(kept.file),), 1)
+    assert said[0].endswith(
+        "old files cannot be deleted or looked at; the first: Stale file handle"
+    )
+
+
+async def test_what_cannot_be_deleted_is_said(
+    kept: Kept, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays, in its record too."""
+    unlink = Path.unlink
+
+    def locked(path: Path, missing_ok: bool = False) -> None:
+        if path == kept.file:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as folder:
+        folder.setattr(Path, "unlink", locked)
+        count, job = await kept.look(30, 31)
+    assert (count, job.files) == (0, (str(kept.file),))
+    assert "1 old files cannot be deleted or looked at; the first: Permission denied" in caplog.text
 
 
 @pytest.mark.parametrize("saved", [True, False])

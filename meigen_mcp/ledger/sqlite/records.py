@@ -164,7 +164,8 @@ class SqliteRecords:
             ).fetchall()
             return [rows.read(row) for row in found]
 
-        return await self._worker.read(query)
+        # It looks through a whole ledger, which the loop does not wait for.
+        return await self._worker.apart(query)
 
     async def forget(self, jobs: Sequence[Generation]) -> Forgotten:
         """Take what was asked for, and files, out of records that have ended."""
