@@ -197,6 +197,7 @@ SHARED = frozenset({"watched_until", "answered", "abandoned", "adopted"})
 """Fields that calls write at any time: a change of the rest must not undo them."""
 HELD = frozenset({"owner", "version"})
 """Fields that only the ledger sets."""
+_NOT_THE_POLLERS = FIXED | SHARED | HELD
 
 
 def used(job: Generation) -> Decimal | None:
@@ -208,7 +209,9 @@ def by_poller(before: Generation, after: Generation) -> Generation:
     """Return a changed record without what the poller may not change; an end never changes."""
     if before.terminal and after.status != before.status:
         return before
-    return replace(after, **{name: getattr(before, name) for name in FIXED | SHARED | HELD})
+    had = ((name, getattr(before, name)) for name in _NOT_THE_POLLERS)
+    kept = {name: value for name, value in had if getattr(after, name) is not value}
+    return replace(after, **kept) if kept else after
 
 
 RECORDS = "meigen://generations"

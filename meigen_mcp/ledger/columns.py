@@ -40,14 +40,15 @@ def _pairs(cls: type[Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(cls(*pair) for pair in _texts(text))
 
 
+_PLAIN = frozenset((type(None), str, int, float, bool))
 _encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 def write(value: Any) -> Any:
     """Write one field."""
+    if type(value) in _PLAIN:  # most are
+        return value
     match value:
-        case None | str() | int() | float():
-            return value
         case Decimal():
             return str(value)
         case Mapping():
@@ -75,11 +76,13 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("unobserved", "twin", "parked", "answered", "abandoned", "adopted"), bool),
 }
 
+_DECODED = tuple((name, _READ.get(name)) for name in FIELDS)
+
 
 def read(row: Mapping[str, Any]) -> Generation:
     """Read a row, which may have more columns than are known."""
     return Generation(
-        **{name: decode(row[name]) if (decode := _READ.get(name)) else row[name] for name in FIELDS}
+        **{name: row[name] if decode is None else decode(row[name]) for name, decode in _DECODED}
     )
 
 

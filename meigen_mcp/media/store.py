@@ -19,6 +19,7 @@ from meigen_mcp.errors import ApiError, NotSaved, Problem, TooLarge, UnreadableR
 from meigen_mcp.generation import Generation
 from meigen_mcp.media import clips, ends, previews, processes, reasons, whole_files
 from meigen_mcp.media.archive import Archive
+from meigen_mcp.media.fetching import SECONDS, download, must_be
 from meigen_mcp.media.kinds import HEAD, MIME, sniff
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.publishing import publish
@@ -26,8 +27,6 @@ from meigen_mcp.media.refusals import ReferenceRefused
 from meigen_mcp.people import key_of
 from meigen_mcp.system.links import is_ordinary_file, read_ordinary_file
 
-LARGEST: dict[MediaType, int] = {"image": 64 * 2**20, "video": 512 * 2**20}
-SECONDS: dict[MediaType, float] = {"image": 60.0, "video": 180.0}
 LARGEST_RESOURCE = 7 * 2**20
 """A stdio message over 10 MiB closes the connection in the TypeScript SDKs; base64 adds a third."""
 PARTIAL_SECONDS = 3600.0
@@ -141,9 +140,9 @@ class Media:
             async with whole_files.new_aside(
                 self.folder, private=self.archive is not None
             ) as partial:
-                suffix, whole = await self._download(job, index, partial)
+                suffix, whole = await download(self._api, job, index, partial)
                 suffix, cut = await anyio.to_thread.run_sync(ends.examine, partial, suffix)
-                _must_be(job.media_type, suffix)
+                must_be(job.media_type, suffix)
                 cut = cut or not whole
                 if cut and not last:
                     raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
@@ -156,31 +155,6 @@ class Media:
         said = await processes.signer(path, suffix) if signed else None
         why = [f"{reasons.BREAKS_OFF}; what arrived is kept."] if cut else []
         return Saved(path, " ".join(why or lacks) or None, said)
-
-    async def _download(self, job: Generation, index: int, partial: Path) -> tuple[str, bool]:
-        """Write a medium into a file; return what it is by its head, and whether all came out."""
-        head = bytearray()
-        size = 0
-        seconds = SECONDS[job.media_type]
-        with anyio.move_on_after(seconds) as scope:
-            async with (
-                self._api.download(job.media_urls[index], seconds) as body,
-                await anyio.open_file(partial, "wb") as file,
-            ):
-                async for chunk in body.pieces():
-                    head += chunk[: HEAD - len(head)]
-                    size += len(chunk)
-                    if size > LARGEST[job.media_type]:
-                        raise UnreadableReply("The result is larger than it may be.")
-                    await file.write(chunk)  # in a thread
-        if scope.cancelled_caught:
-            raise UnreadableReply("The result did not arrive in time.")
-        suffix = sniff(bytes(head))
-        if suffix is None and body.packed:
-            raise UnreadableReply(
-                f"The result is packed as {body.packed}, which was not asked for."
-            )
-        return _must_be(job.media_type, suffix), body.whole
 
     async def read(self, job: Generation, index: int, largest: int = LARGEST_RESOURCE) -> Medium:
         """Return the bytes of a medium, from the saved file or else from its URL.
@@ -294,7 +268,7 @@ class Media:
         if (saved := await self._saved_path(job, index)) is not None:
             return saved
         partial = await downloaded.enter_async_context(whole_files.new_aside(folder, private=True))
-        await self._download(job, index, partial)
+        await download(self._api, job, index, partial)
         return partial
 
     async def last_frame(self, job: Generation, index: int) -> bytes:
@@ -364,16 +338,6 @@ class Media:
         if self._previews is not None and self.archive is None:
             for pattern in ("*.webp", "*.jpg"):
                 whole_files.remove(self._previews, pattern, PREVIEW_SECONDS)
-
-
-# --- names and files ----------------------------------------------------------------------------
-
-
-def _must_be(medium: MediaType, suffix: str | None) -> str:
-    """Return the suffix of what is the right kind of medium."""
-    if suffix is None or not MIME[suffix].startswith(medium):
-        raise UnreadableReply(f"The result is not {medium} data.")
-    return suffix
 
 
 async def still_shown(job: Generation, archive: Archive | None = None) -> Generation:

@@ -154,6 +154,12 @@ def _written(target: Path, data: bytes, at: float) -> bool:
         return _link_into_place(partial, target)
 
 
+def append(partial: Path, data: bytes | bytearray) -> None:
+    """Write more into a partial file."""
+    with partial.open("ab") as file:
+        file.write(data)
+
+
 def put(partial: Path, target: Path) -> None:
     """Give a partial file a name in one step, in place of what has it; the disk has both then."""
     _flush(partial)

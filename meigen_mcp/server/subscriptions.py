@@ -138,18 +138,19 @@ class Subscriptions(SubscriptionBus):
         Returns:
             Whether the lists of records and media are others now.
         """
-        record = hash(json.dumps(generation_structure(job, job.created_at)))
+        person = person_of(job.account)
+        uris = [record_uri(name) for name in dict.fromkeys((job.request_id, job.name))]
+        followed = [uri for uri in uris if self.subscribed[person, uri]]
+        structure = generation_structure(job, job.created_at) if followed else None
+        record = hash(json.dumps(structure)) if structure else 0
         entries = (job.name, job.status, len(job.media_urls))
         told = self._told.get(key_of(job), (None, None))
         self._told[key_of(job)] = (record, entries)
         if job.at_rest:  # whatever changes it next is worth a word
             del self._told[key_of(job)]
         if record != told[0]:
-            person = person_of(job.account)
-            for name in dict.fromkeys((job.request_id, job.name)):
-                uri = record_uri(name)
-                if self.subscribed[person, uri]:
-                    await self.publish(ResourceUpdated(uri=uri), person)
+            for uri in followed:
+                await self.publish(ResourceUpdated(uri=uri), person)
         return entries != told[1]
 
     async def _catalogue(self) -> None:

@@ -237,17 +237,19 @@ class Signal:
 
     def __init__(self) -> None:
         self.count = 0
-        self._next = anyio.Event()
+        self._next: anyio.Event | None = None  # only while somebody waits
 
     def set(self) -> None:
         """Let it happen."""
         self.count += 1
-        self._next.set()
-        self._next = anyio.Event()
+        if self._next is not None:
+            self._next.set()
+            self._next = None
 
     async def after(self, count: int) -> None:
         """Wait until it has happened more often than that."""
         while self.count <= count:
+            self._next = self._next or anyio.Event()
             await self._next.wait()
 
 

@@ -25,7 +25,7 @@ from meigen_mcp.catalogue.arguments import Tool
 from meigen_mcp.catalogue.models import MediaType
 from meigen_mcp.errors import ApiError
 from meigen_mcp.generation import Generation
-from meigen_mcp.media import store
+from meigen_mcp.media import fetching
 from meigen_mcp.media.reasons import BREAKS_OFF
 from meigen_mcp.media.store import Media, Saved
 from meigen_mcp.poller.poller import Poller
@@ -328,9 +328,9 @@ async def test_a_hostile_reply_is_refused_or_contained(
 ) -> None:
     """The job stays completed, nothing is left half done, and nothing lies outside its folder."""
     kind: MediaType = "video" if attack.clip else "image"
-    monkeypatch.setitem(store.LARGEST, kind, LARGEST)
+    monkeypatch.setitem(fetching.LARGEST, kind, LARGEST)
     if dripping in attack.replies:
-        monkeypatch.setitem(store.SECONDS, kind, 0.1)
+        monkeypatch.setitem(fetching.SECONDS, kind, 0.1)
     folder = tmp_path / "home" / "me"
     call: dict[str, Any] = {"modelId": "seedance-2-0", "duration": 4} if attack.clip else {}
     tool: Tool = "generate_video" if attack.clip else "generate_image"

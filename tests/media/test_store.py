@@ -26,7 +26,16 @@ from meigen_mcp.api.client import Api
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import ApiError, NotSaved, Problem, TooLarge, Unreachable, UnreadableReply
 from meigen_mcp.generation import Generation
-from meigen_mcp.media import marks, metadata, previews, processes, reasons, store
+from meigen_mcp.media import (
+    fetching,
+    marks,
+    metadata,
+    previews,
+    processes,
+    reasons,
+    store,
+    whole_files,
+)
 from meigen_mcp.media.reasons import NOT_HAD, NOTHING_DRAWN
 from meigen_mcp.media.store import LARGEST_RESOURCE, Media, Medium, Shown, mime_of
 from meigen_mcp.sandbox.media import render_clip
@@ -269,9 +278,9 @@ async def test_what_is_not_a_whole_result_leaves_nothing(
     answer: Callable[[], Any], error: ApiError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No file and no part of one."""
-    monkeypatch.setitem(store.LARGEST, "image", 1000)
+    monkeypatch.setitem(fetching.LARGEST, "image", 1000)
     if answer is endless:
-        monkeypatch.setitem(store.SECONDS, "image", 0.05)
+        monkeypatch.setitem(fetching.SECONDS, "image", 0.05)
     with pytest.raises(ApiError) as raised:
         await serving(tmp_path, answer).save(JOB, 0)
     assert (type(raised.value), raised.value.message) == (type(error), error.message)
@@ -282,7 +291,7 @@ async def test_a_result_of_the_largest_size_is_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One byte more is too much."""
-    monkeypatch.setitem(store.LARGEST, "image", len(PNG))
+    monkeypatch.setitem(fetching.LARGEST, "image", len(PNG))
     await serving(tmp_path).save(JOB, 0)
     with pytest.raises(UnreadableReply):
         await serving(tmp_path, lambda: PNG + b"x").save(JOB, 0)
@@ -486,10 +495,11 @@ async def test_a_disk_that_fills_up_leaves_nothing(
 ) -> None:
     """Half a file is none."""
 
-    async def full(*_: object) -> int:
+    def full(path: Path, data: bytes) -> None:
+        path.write_bytes(data[:9])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(anyio.AsyncFile, "write", full)
+    monkeypatch.setattr(whole_files, "append", full)
     with pytest.raises(NotSaved) as raised:
         await serving(tmp_path).save(JOB, 0)
     assert (raised.value.message, files(tmp_path)) == (f"The disk of {tmp_path} is full.", {})
@@ -570,7 +580,7 @@ async def test_a_medium_that_cannot_be_had_says_why(
 ) -> None:
     """In a sentence of ours."""
     if answer is endless:
-        monkeypatch.setitem(store.SECONDS, "image", 0.05)
+        monkeypatch.setitem(fetching.SECONDS, "image", 0.05)
     with pytest.raises(ApiError) as raised:
         await serving(None, answer).read(JOB, 0)
     assert (type(raised.value), raised.value.message) == (type(error), error.message)
@@ -683,9 +693,9 @@ async def test_media_that_cannot_be_had_or_shown_have_no_preview(
     answer: Callable[[], Any], small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And raise nothing, and leave nothing."""
-    monkeypatch.setitem(store.LARGEST, "image", 1000)
+    monkeypatch.setitem(fetching.LARGEST, "image", 1000)
     if answer is endless:
-        monkeypatch.setitem(store.SECONDS, "image", 0.05)
+        monkeypatch.setitem(fetching.SECONDS, "image", 0.05)
     shown = await serving(None, answer, small).preview(JOB)
     assert shown.path is None
     assert str(shown.why_not).startswith(NOTHING_DRAWN if answer is half else NOT_HAD)

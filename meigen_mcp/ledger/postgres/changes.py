@@ -5,6 +5,7 @@ is worth asking. So a notification that is lost delays, and hides nothing.
 """
 
 from collections.abc import AsyncIterator, Iterable
+from functools import partial
 
 import anyio
 
@@ -102,13 +103,12 @@ class PostgresChanges:
         """Yield the account's records as they change after a version, whoever did it."""
         while True:
             seen = self._followers.any.count
-            changed = await self._database.read(lambda db, since=since: self._changed(db, since))  # type: ignore[misc]
+            changed = await self._database.read(partial(self._changed, since=since))
             if changed:
                 since = changed[-1].version
                 yield changed
-            else:
-                await self._followers.any.after(seen)
-                await anyio.sleep(TOGETHER)
+            await self._followers.any.after(seen)
+            await anyio.sleep(TOGETHER)
 
     async def _changed(self, db: Connection, since: int) -> list[Generation]:
         found = await rows.every(

@@ -6,13 +6,13 @@ index that begins with it.
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.sqlite import notes, rows
 from meigen_mcp.ledger.sqlite.database import Database
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.people import EVERYBODY, named, payer_of, person_of
+from meigen_mcp.people import EVERYBODY, named, origin_of, payer_of, person_of
 
 MOST_ACCOUNTS = 8
 """Accounts of earlier tokens that are asked about, the newest first."""
@@ -99,6 +99,13 @@ class SqliteAccounts:
         if self.person is not EVERYBODY:
             others = [name for name in others if not person_of(name)]
         return json.dumps([*own, *others])
+
+    def showing(self, db: sqlite3.Connection) -> Callable[[str], bool]:
+        """Return what says of a name whether the records of that account are shown."""
+        if self.person is EVERYBODY and not self._alone:  # all of its origin: nothing to look up
+            origin = origin_of(self._database.account)
+            return lambda name: origin_of(name) == origin
+        return frozenset(json.loads(self.listed_shown(db))).__contains__
 
     def _of_origin(self, db: sqlite3.Connection) -> list[str]:
         first = f"{self._database.account.rpartition(' ')[0]} "

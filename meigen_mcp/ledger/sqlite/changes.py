@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable
+from functools import partial
 
 import anyio
 
@@ -100,21 +101,22 @@ class SqliteChanges:
         """Yield the account's records as they change after a version, whoever did it."""
         while True:
             seen = self._followers.any.count
-            changed = await self._worker.read(lambda db, since=since: self._changed(db, since))  # type: ignore[misc]
+            changed, since = await self._worker.read(partial(self._changed, since=since))
             if changed:
-                since = changed[-1].version
                 yield changed
-            else:
-                await self._followers.any.after(seen)
-                await anyio.sleep(TOGETHER)
+            await self._followers.any.after(seen)
+            await anyio.sleep(TOGETHER)
 
-    def _changed(self, db: sqlite3.Connection, since: int) -> list[Generation]:
+    def _changed(self, db: sqlite3.Connection, since: int) -> tuple[list[Generation], int]:
+        """Return what is shown of what changed after a version, and the newest version of all."""
         found = db.execute(
-            "SELECT * FROM generations INDEXED BY by_version"  # noqa: S608  # our own
-            f" WHERE version > ? AND account {LISTED} ORDER BY version",
-            (since, self._accounts.listed_shown(db)),
+            "SELECT * FROM generations INDEXED BY by_version WHERE version > ? ORDER BY version",
+            (since,),
         ).fetchall()
-        return [rows.read(row) for row in found]
+        if not found:
+            return [], since
+        shows = self._accounts.showing(db)
+        return [rows.read(row) for row in found if shows(row["account"])], found[-1]["version"]
 
     async def version(self) -> int:
         """Return the version of the newest change."""

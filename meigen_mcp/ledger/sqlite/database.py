@@ -4,6 +4,7 @@ Everything here but the reader's queries may wait for a disk or a lock: it is th
 """
 
 import contextlib
+import os
 import shutil
 import sqlite3
 import sys
@@ -227,8 +228,10 @@ class Database:
         SQLite would do it within a commit, and those who wait for that would wait for this too. A
         long reader keeps the log from being begun anew; then it is only tried as it grows.
         """
-        log = self.path.with_name(f"{self.path.name}-wal")
-        size = log.stat().st_size if log.exists() else 0
+        try:
+            size = os.stat(f"{self.path}-wal").st_size  # noqa: PTH116  # after each transaction
+        except FileNotFoundError:
+            size = 0
         if size <= LOG_LIMIT:
             self._copied_at = LOG_LIMIT
         if size > self._copied_at:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.columns import SAVED
 from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
@@ -240,13 +241,17 @@ def changed_row(
         after = replace(after, twin=_has_twin(db, after))
     if after == before:
         return before, False
-    if replace(after, next_look=before.next_look) == before and not after.at_rest:
+    if not after.at_rest and _differ_in_look_alone(before, after):
         db.execute(
             "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?",
             (after.next_look, job.account, job.request_id),
         )
         return after, False
     return rows.save(db, after), True
+
+
+def _differ_in_look_alone(one: Generation, other: Generation) -> bool:
+    return all(getattr(one, name) == getattr(other, name) for name in SAVED if name != "next_look")
 
 
 def _has_twin(db: sqlite3.Connection, job: Generation) -> bool:

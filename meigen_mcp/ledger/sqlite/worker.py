@@ -291,6 +291,8 @@ class Worker:
 
 def _work_through(db: sqlite3.Connection, tasks: list[_Task]) -> BaseException | None:
     """Run tasks, each behind a savepoint; return what ended the transaction, if something did."""
+    if len(tasks) == 1:  # undone with its transaction
+        return _work_alone(db, tasks[0])
     for task in tasks:
         task.error = None
         try:
@@ -302,6 +304,18 @@ def _work_through(db: sqlite3.Connection, tasks: list[_Task]) -> BaseException |
                 return error
             db.execute("ROLLBACK TO task")
         db.execute("RELEASE task")
+    return None
+
+
+def _work_alone(db: sqlite3.Connection, task: _Task) -> BaseException | None:
+    task.error = None
+    try:
+        task.result = task.work(db)
+    except BaseException as error:  # noqa: BLE001  # whoever asked gets it
+        task.error = error
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        return error
     return None
 
 
