@@ -32,6 +32,8 @@ def is_id(text: str) -> bool:
 
 def printable(text: str) -> str:
     """Return a text without characters that do something; new lines and tabs stay."""
+    if text.isascii() and text.isprintable():  # most are, and this takes a tenth of the time
+        return text
     return _ODD.sub(_replace, text)
 
 

@@ -372,5 +372,4 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
 
 def printable_fields(fields: Mapping[str, Any]) -> Structure:
     """Return the fields that have a value, with nothing in them that does more than be read."""
-    kept: Structure = printable_values(without_none(fields))
-    return kept
+    return {name: printable_values(value) for name, value in without_none(fields).items()}
