@@ -31,7 +31,7 @@ async def make(prompt: str) -> dict[str, Any]:
         if answer["status"] != "dry_run":
             return answer
         quote = answer["quote"]
-        print(f"it will cost {quote['basis']} credits")
+        print(f"it will cost {quote['credits']} credits ({quote['basis']})")
 
         answer = await call("generate_image", **wanted, maxCredits=quote["credits"])
         while answer["status"] in ("queued", "submitting", "processing"):

@@ -141,7 +141,8 @@ class Settings:
     @property
     def accepts(self) -> Accepts:
         """What references may be in a call to this server."""
-        return Accepts(self.own_origin, results=True, files=self.names_paths)
+        folders = tuple(map(str, self.reference_folders))
+        return Accepts(self.own_origin, results=True, files=self.names_paths, folders=folders)
 
 
 TOKEN_SHAPE = re.compile(r"meigen_sk_\S{32}")

@@ -41,7 +41,7 @@ def test_a_client_makes_a_picture(tmp_path: Path) -> None:
     """It tells the price before, the charge after, and the file that is there."""
     ended = run("make_picture.py", "A", "lighthouse", MEIGEN_OUTPUT_DIR=str(tmp_path))
     (picture,) = tmp_path.glob("sandbox/*.png")
-    said = ["it will cost 5 credits per image = 5 credits", "made for 5 credits", str(picture)]
+    said = ["it will cost 5 credits (5 credits per image = 5)", "made for 5 credits", str(picture)]
     assert (ended.returncode, ended.stdout.splitlines()) == (0, said)
 
 

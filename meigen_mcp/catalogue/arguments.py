@@ -256,7 +256,8 @@ def _unannounced(name: str, what: str, fix: str = "leave it out") -> Problem:
 def _not_taken(name: str, model: Model, takers: Sequence[str]) -> Problem:
     if name == "referenceVideos" and model.continuation is not None:
         return _unannounced(name, model.id, "give the one clip that it takes as referenceVideo")
-    fix = f"leave it out, or use {listed(takers)}" if takers else "leave it out"
+    length = " with referenceVideoDuration" if name in ("referenceVideo", "referenceVideos") else ""
+    fix = f"leave it out, or use {listed(takers)}{length}" if takers else "leave it out"
     if name in ANNOUNCED:
         return _unannounced(name, model.id, fix)
     return Problem(name, f"{model.id} takes no {name}, so it would have no effect", fix)

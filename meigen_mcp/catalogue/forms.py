@@ -69,11 +69,16 @@ class When:
 
 @dataclass(frozen=True, slots=True)
 class Requires:
-    """When a condition holds, at least one of some arguments must be there."""
+    """When a condition holds, at least one of some arguments must be there.
+
+    Attributes:
+        how: what else there is to say of the fix.
+    """
 
     when: When
     any_of: tuple[str, ...]
     why: str
+    how: str = ""
 
     def schema(self) -> Schema:
         """Render as JSON Schema."""
@@ -85,7 +90,8 @@ class Requires:
     def check(self, arguments: Mapping[str, Any]) -> Iterator[Problem]:
         """Yield what is wrong with a call."""
         if self.when.holds(arguments) and all(absent(arguments.get(n)) for n in self.any_of):
-            yield Problem(self.any_of[0], f"missing: {self.why}", f"add {listed(self.any_of)}")
+            fix = f"add {listed(self.any_of)} {self.how}".rstrip()
+            yield Problem(self.any_of[0], f"missing: {self.why}", fix)
 
     def sentence(self) -> str:
         """Render as words."""

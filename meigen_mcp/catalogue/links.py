@@ -37,6 +37,7 @@ def links_of(model: Model) -> Iterator[Link]:
             When("aspectRatio", ("adaptive",)),
             sources,
             "aspectRatio adaptive takes the shape of a reference and is undefined without one",
+            "or leave aspectRatio out",
         )
     if model.continuation is not None:
         yield from _continuation_links(model, model.continuation)
@@ -72,7 +73,8 @@ def _continuation_links(model: Model, clip: Continuation) -> Iterator[Link]:
                 "without it MeiGen counts the reference video as 0 s, so the charge would be wrong"
                 " and the continuation misconfigured"
             )
-        yield Requires(When(name, unless=measured), ("referenceVideoDuration",), why)
+        known = "with the seconds that it lasts; who does not know them asks the person"
+        yield Requires(When(name, unless=measured), ("referenceVideoDuration",), why, known)
     yield Requires(
         When("referenceVideoDuration"),
         clips,

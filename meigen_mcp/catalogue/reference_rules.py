@@ -92,11 +92,13 @@ class Accepts:
         own_origin: a loopback origin whose URLs count as public (the sandbox's own).
         results: the `meigen://` URI of an earlier result.
         files: an image file of this machine.
+        folders: where such files may lie; a refusal names them.
     """
 
     own_origin: str | None = None
     results: bool = False
     files: bool = False
+    folders: tuple[str, ...] = ()
 
     def image(self, *, continues: bool = False) -> Except:
         """Return the rule for a reference image.
@@ -146,18 +148,19 @@ class Accepts:
             words=" or ".join([url.words, *also]),
             pattern=rf"^(?:{url.pattern.removeprefix('^')}{pattern})",
             fix=f"{url.fix}, or {' or '.join(also)}",
-            hints=_hints(files=_PATH in also, results=self.results),
+            hints=_hints(self.folders if FILE in pattern else None, results=self.results),
         )
 
 
-def _hints(*, files: bool, results: bool) -> tuple[tuple[str, str, str], ...]:
+def _hints(folders: Sequence[str] | None, *, results: bool) -> tuple[tuple[str, str, str], ...]:
     """Return what else people give as a reference, what is wrong with it, and what to do.
 
     Args:
-        files: whether a file of this machine may be one.
+        folders: where a file of this machine may lie; None: it may be none.
         results: whether an earlier result may be one.
     """
-    path = "give the whole path of the file, from the root folder on" if files else ""
+    place = f" in {listed(folders)}" if folders else ""
+    path = f"give the whole path of a file{place or ', from the root folder on'}"
     url = "give a public https URL"
     own = (rf"^{_ci('meigen')}:", "is the URI of no single medium", _ONE_MEDIUM)
     return (
@@ -170,12 +173,12 @@ def _hints(*, files: bool, results: bool) -> tuple[tuple[str, str, str], ...]:
         (
             rf"^{_ci('data')}:",
             "holds the file itself, which is not taken",
-            f"save it as a file and give its path, or {url}" if files else url,
+            url if folders is None else f"save it as a file{place} and give its path, or {url}",
         ),
         (
             r"^[^:/\\~][^:]*$",
             "is no whole path, and nothing says from which folder it goes on",
-            f"{path}, or {url}" if path else url,
+            url if folders is None else f"{path}, or {url}",
         ),
     )
 

@@ -208,11 +208,13 @@ async def forget(records: Records, jobs: Sequence[Generation], archive: Archive 
             clear.append(job)
     done = await records.forget(clear)
     what = "1 generation" if len(done.jobs) == 1 else f"{len(done.jobs)} generations"
+    deleted = any(_ours(path, archive) for job in done.jobs for path in job.files if path)
+    taken = "references, preview and kept files" if deleted else "references and preview"
     theirs = [path for job in done.jobs for path in job.files if path and not _ours(path, archive)]
     files = "".join(f"\n{flat(path)}" for path in theirs)
     told = (
-        f"Forgotten: prompt, arguments, references and preview of {what}; key, amount and outcome"
-        f" stay.{done.left and f' {done.left}'} MeiGen keeps a history of its own."
+        f"Forgotten: prompt, arguments, {taken} of {what}; key, amount and outcome stay."
+        f"{done.left and f' {done.left}'} MeiGen keeps a history of its own."
         + (f" These files say what they were made from, and are yours to delete:{files}")
         * bool(files)
     )

@@ -162,6 +162,8 @@ def _of_the_token(
         yield f"Its token is in {result.own or kept}. For another one: --new-token."
     elif result.token is not None and loaded.token is not None:
         yield f"Its token is the one that this terminal has set; it is kept in {kept}."
+    elif result.token is not None:
+        yield f"Its token is kept in {kept}."
 
 
 @click.command()

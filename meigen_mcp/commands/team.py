@@ -47,7 +47,7 @@ async def listed(settings: Settings, *, as_csv: bool) -> str:
     lines = [_line(member) for member in members] or [_NOBODY]
     each = _caps(caps.get(EACH, Caps()))
     lines.append(f"{EACH}: {each}, where a person has no number of their own")
-    spent = f"{whole.spent_today:f} today, {whole.spent_month:f} in 30 days"
+    spent = f"{whole.spent_today:f} in 24 hours, {whole.spent_month:f} in 30 days"
     lines.append(f"{TEAM}: spent or reserved {spent}; {_caps(caps.get(TEAM, Caps()))}")
     lines.append(f"(in {settings.ledger_place})")
     return "\n".join(lines)
@@ -122,8 +122,9 @@ def _amount(option: str, typed: str) -> Decimal | None:
 def _line(member: Member) -> str:
     return (
         f"{member.id[:SHORT]} {flat(member.name)} ({flat(member.subject)} of {flat(member.issuer)},"
-        f" since {time_of(member.seen_at)}): {member.made} made, spent or reserved"
-        f" {member.spent_today:f} today, {member.spent_month:f} in 30 days; {_caps(member.caps)}"
+        f" since {time_of(member.seen_at)}): {member.made} made,"
+        f" spent or reserved {member.spent_today:f} in 24 hours,"
+        f" {member.spent_month:f} in 30 days; {_caps(member.caps)}"
     )
 
 

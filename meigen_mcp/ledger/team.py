@@ -92,6 +92,12 @@ class Team(Protocol):
         ...
 
 
+class OverTeamCap(OverCap):
+    """A cap that was set with `meigen-mcp team cap` leaves no room."""
+
+    next = "Offer the person cheaper settings; only who looks after this server can raise this cap."
+
+
 def limits(person: str | None, found: Mapping[str, Caps]) -> tuple[Caps, Caps]:
     """Return the caps that hold for a person, and those of the team."""
     own, each = found.get(person or "", Caps()), found.get(EACH, Caps())
@@ -110,18 +116,18 @@ def hold(wanted: Decimal | None, allowances: Sequence[Allowance]) -> None:
         allowances: the caps that hold.
 
     Raises:
-        OverCap: they do not fit, and what would help.
+        OverTeamCap: they do not fit, and what would help.
     """
     for one in allowances:
         span = "24 hours" if one.days == 1 else "30 days"
         cap = f"{one.whose} cap of {one.cap:f} credits in {span}"
         if wanted is None:
-            raise OverCap(
+            raise OverTeamCap(
                 f"The price is not known, so {cap} cannot be kept. Choose a model or settings with"
                 " a price. Nothing was sent or charged."
             )
         if wanted > one.left:
-            raise OverCap(
+            raise OverTeamCap(
                 f"It would cost {wanted:f} credits; of {cap}, {one.used:f} are spent or reserved"
                 f" and {one.left:f} are left. Whoever looks after this server can set another"
                 " (`meigen-mcp team cap`), or credits are free again as the time passes. Nothing"

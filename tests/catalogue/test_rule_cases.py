@@ -228,7 +228,8 @@ SENTENCES: list[tuple[Tool, dict[str, Any], list[str]]] = [
         [
             "referenceVideoDuration: missing: without it MeiGen counts the reference video as 0 s,"
             " so the charge would be wrong and the continuation misconfigured; add"
-            " referenceVideoDuration"
+            " referenceVideoDuration with the seconds that it lasts; who does not know them asks"
+            " the person"
         ],
     ),
     (
@@ -433,7 +434,11 @@ def test_no_seconds_of_a_clip_that_is_there_are_missing() -> None:
     """Its seconds are billed: none can be agreed to."""
     call = {"prompt": "a fox", "modelId": "seedance-2-0", **FOLLOW, "referenceVideoDuration": 0}
     (problem,) = problems("generate_video", **as_meant("generate_video", shipped(), call))
-    assert (problem.field, problem.fix) == ("referenceVideoDuration", "add referenceVideoDuration")
+    assert (problem.field, problem.fix) == (
+        "referenceVideoDuration",
+        "add referenceVideoDuration with the seconds that it lasts; who does not know them asks the"
+        " person",
+    )
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, 5, "x"], ids=str)

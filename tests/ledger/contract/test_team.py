@@ -73,6 +73,7 @@ async def test_a_day_is_24_hours_and_a_month_30_days(ledger: Ledger) -> None:
         " and 4 are left. Whoever looks after this server can set another (`meigen-mcp team cap`),"
         " or credits are free again as the time passes. Nothing was sent or charged."
     )
+    assert "MEIGEN_MAX" not in refused.value.next  # no setting of this person's changes it
     await ledger.team.set_caps(ANN.id, caps(day=10, month=14))
     with pytest.raises(OverCap, match="your cap of 14 credits in 30 days, 10 are spent"):
         await add(ann)
