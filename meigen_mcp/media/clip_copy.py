@@ -13,7 +13,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import Any
 
-from meigen_mcp.media import mp3, mp4
+from meigen_mcp.media import mp3, mp4, wav
 from meigen_mcp.media.samples import Bytes
 
 MOST_PIXELS = 4096 * 2304
@@ -55,8 +55,11 @@ def copy(source: bytes, kind: str) -> tuple[dict[str, Any], bytes]:
     sound = kind in ("wav", "mp3")
     if not sound and mp4.read(Bytes(BytesIO(source), len(source))).cut:
         raise NotTaken(_CUT)
-    if kind == "wav" and int.from_bytes(source[4:8], "little") + 8 > len(source) + 1:
-        raise NotTaken(_CUT)
+    if kind == "wav":
+        alone = wav.sound_alone(source)
+        if alone is None or int.from_bytes(source[4:8], "little") + 8 > len(source) + 1:
+            raise NotTaken(_CUT)
+        source = alone
     if kind == "mp3" and not (source := mp3.frames_alone(source)):
         raise NotTaken(_UNREAD)
     out = BytesIO()

@@ -392,6 +392,47 @@ def test_an_index_that_is_no_frame_of_sound_is_written_anew(tmp_path: Path, chec
     assert data.endswith(frames + frames)
 
 
+def riff(*chunks: tuple[bytes, bytes, int | None]) -> bytes:
+    """Return a WAV of chunks: kind, content, and the length that it claims if not its own."""
+    body = b"".join(
+        kind + struct.pack("<I", len(data) if size is None else size) + data + bytes(len(data) % 2)
+        for kind, data, size in chunks
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+FORM, TONE = wav(2)[20:36], bytes(range(256)) * 125
+TAG = (b"LIST", b"INFOIART\6\0\0\0" + SECRET, None)
+WAVS = {
+    "tags before": [
+        (b"bext", SECRET.ljust(602), None),
+        (b"fmt ", FORM, None),
+        (b"data", TONE, None),
+    ],
+    "tags behind": [(b"fmt ", FORM, None), (b"data", TONE, None), TAG],
+    "a format that is longer": [(b"fmt ", FORM + b"\6\0" + SECRET, None), (b"data", TONE, None)],
+    "another sound": [(b"fmt ", FORM, None), (b"data", TONE, None), (b"data", SECRET, None)],
+}
+
+
+@pytest.mark.parametrize("chunks", WAVS.values(), ids=WAVS)
+def test_of_a_wav_its_sound_leaves_and_nothing_else(
+    chunks: list[tuple[bytes, bytes, int | None]],
+) -> None:
+    """Wherever the rest of it stands."""
+    source = riff(*chunks)
+    known, data = clip_copy.copy(source, "wav")
+    assert (SECRET in source, SECRET in data) == (True, False)
+    assert (known["seconds"], data[-len(TONE) :]) == (2, TONE)
+
+
+@pytest.mark.parametrize("size", [0, len(TONE) + 27, 2**32 - 1])
+def test_a_sound_that_does_not_say_where_it_ends_does_not_leave(size: int) -> None:
+    """Readers take what stands behind it for a part of it."""
+    with pytest.raises(clip_copy.NotTaken):
+        clip_copy.copy(riff((b"fmt ", FORM, None), (b"data", TONE, size), TAG), "wav")
+
+
 async def test_pictures_and_one_track_of_sound_go_along_and_nothing_else(tmp_path: Path) -> None:
     """A clip keeps its length to a frame, with held frames and frames out of order too."""
     made = clips.write(
