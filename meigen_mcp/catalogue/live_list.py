@@ -28,6 +28,8 @@ _MOST_VALUES = 50
 _LONGEST_TAG = 40
 _LONGEST_CLIP = 300
 _MOST_REFERENCES = 16
+_CLIP_SECONDS = Decimal(2), Decimal(15)
+"""Of a clip, the least and the most where the list tells none (official client, 2026-08)."""
 _UPLOAD_BYTES = 50 * 2**20
 """Of a clip, where the list tells no number (official client, 2026-09)."""
 
@@ -144,18 +146,12 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
     floor = _floor(extra.get("minBillableTable"))
     offered = reference.get("enabled") is True or extra.get("supportsReferenceVideo") is True
     if offered or floor is not None or _price(extra.get("pricingPerSecWithVideo")) is not None:
-        # A body without usable limits is read as the official client of 2026-08 does.
-        limits = _limits(reference) or {
-            "minimum_seconds": Decimal(2),
-            "maximum_seconds": Decimal(15),
-        }
         known = {
-            **limits,
+            **_limits(reference, _CLIP_SECONDS),
             "tiers": _strings(reference.get("tiers")),
             "tier_resolutions": _lists(reference.get("resolutionsByTier")),
             **_upload(reference),
-            "least_rate": _number(reference.get(name_of("least_rate"))),
-            "most_rate": _number(reference.get(name_of("most_rate"))),
+            **_between(reference, least_rate=name_of("least_rate"), most_rate=name_of("most_rate")),
             "codecs": _strings(reference.get(name_of("codecs"))),
             "floor_seconds": floor,
             # A service whose list speaks of it measures itself; one of May bills it as 0.
@@ -176,7 +172,7 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
         known = {
             **_limits(sound),
             **_upload(sound),
-            "formats": _strings(sound.get("formats")),
+            "formats": _formats(sound.get("formats")),
             "requires_visual": visual,
         }
         facts["sounds"] = Sounds.model_validate(without_none(known))
@@ -186,18 +182,38 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
     return without_none(facts)
 
 
-def _limits(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how long references may be, and how many; missing counts are those of one."""
-    low, high = _number(reference.get("minSeconds")), _number(reference.get("maxSeconds"))
-    if low is None or high is None or not 0 < low <= high:
-        return {}
-    total = _number(reference.get("maxTotalSeconds"))
-    return {
-        "minimum_seconds": low,
-        "maximum_seconds": high,
-        "most": _most(reference),
-        "total_seconds": total if total is not None and total >= high else None,
-    }
+def _limits(
+    reference: Mapping[str, Any], unsaid: tuple[Decimal, Decimal] | None = None
+) -> dict[str, Any]:
+    """Return how long references may be, and how many, each by itself.
+
+    Args:
+        reference: what the list says; a count that it does not say is one.
+        unsaid: the least and the most seconds where it does not say them.
+    """
+    found = _between(reference, minimum_seconds="minSeconds", maximum_seconds="maxSeconds")
+    low, high = found["minimum_seconds"], found["maximum_seconds"]
+    if unsaid is not None:
+        least, most = unsaid
+        found["minimum_seconds"] = low or (least if high is None or least <= high else None)
+        found["maximum_seconds"] = high or (most if low is None or low <= most else None)
+    total = _number(reference.get("maxTotalSeconds")) or None
+    if total is not None and low is not None and total < low:
+        total = None
+    return {**found, "most": _most(reference), "total_seconds": total}
+
+
+def _between(said: Mapping[str, Any], **names: str) -> dict[str, Decimal | None]:
+    """Return two bounds; of two that let nothing through, nobody knows which one is wrong.
+
+    Args:
+        said: what the list says; 0 is no bound.
+        names: what the lower and the upper one are called here, and there.
+    """
+    low, high = (_number(said.get(name)) or None for name in names.values())
+    if low is not None and high is not None and low > high:
+        low = high = None
+    return dict(zip(names, (low, high), strict=True))
 
 
 def _upload(reference: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,6 +291,13 @@ def _strings(value: Any, without: tuple[str, ...] = ()) -> tuple[str, ...] | Non
         return None
     words = [v for v in value if _id(v) and v not in without]
     return tuple(dict.fromkeys(words))[:_MOST_VALUES] or None
+
+
+def _formats(value: Any) -> tuple[str, ...] | None:
+    """Return the formats of files, also where they are written as types or as endings."""
+    if not isinstance(value, list):
+        return None
+    return _strings([v.rpartition("/")[2].lstrip(".") for v in value if isinstance(v, str)])
 
 
 def _tags(value: Any) -> tuple[str, ...] | None:
