@@ -9,6 +9,7 @@ those that no source gives are in `assumed.toml`.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +19,9 @@ from typing import Any
 from meigen_mcp.catalogue.assumed import name_of
 from meigen_mcp.catalogue.laying import LiveFacts, merge
 from meigen_mcp.catalogue.models import Catalogue, Continuation, Duration, Sounds, Table
+from meigen_mcp.catalogue.reference_rules import PUBLIC_HTTPS
 from meigen_mcp.foreign import is_id, one_line
+from meigen_mcp.origins import read_host
 from meigen_mcp.wording import without_none
 
 MOST_MODELS = 100
@@ -30,6 +33,8 @@ _LONGEST_CLIP = 300
 _MOST_REFERENCES = 16
 _CLIP_SECONDS = Decimal(2), Decimal(15)
 """Of a clip, the least and the most where the list tells none (official client, 2026-08)."""
+_OWN_HOST = "images.meigen.ai"
+"""From which alone the official client takes clips (2026-09)."""
 _UPLOAD_BYTES = 50 * 2**20
 """Of a clip, where the list tells no number (official client, 2026-09)."""
 
@@ -220,8 +225,21 @@ def _upload(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Return where references may lie, and how large an uploaded one may be."""
     announced = reference.get("enabled") is True
     most = _whole(reference.get("maxUploadBytes")) or _UPLOAD_BYTES
-    hosts = _strings(reference.get(name_of("hosts")))
+    hosts = _hosts(reference.get(name_of("hosts")))
     return {"hosts": hosts, "upload_bytes": most if announced else None}
+
+
+def _hosts(value: Any) -> tuple[str, ...] | None:
+    """Return where alone references may lie, or None where the list does not say.
+
+    What it says and nobody can read forbids other hosts too: then MeiGen's own one is left.
+    """
+    if not value:
+        return None
+    said = value if isinstance(value, list) else [value]
+    hosts = [read_host(host) for host in said[:_MOST_VALUES] if isinstance(host, str)]
+    known = [host for host in hosts if host and re.match(PUBLIC_HTTPS, f"https://{host}/")]
+    return tuple(dict.fromkeys(known)) or (_OWN_HOST,)
 
 
 def _most(reference: Mapping[str, Any]) -> int:

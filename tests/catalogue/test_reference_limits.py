@@ -1,10 +1,12 @@
 """Each limit of clips and sounds that the list announces holds, whatever the others are."""
 
+import json
 from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from support.rich_models import TODAY
 
 from meigen_mcp.catalogue import live_list
@@ -193,3 +195,129 @@ def test_a_codec_has_several_names(said: list[str], codec: str, fits: bool) -> N
     """The list writes it as people do, FFmpeg in its own way."""
     model = announced("referenceVideo", {**CLIPS, name_of("codecs"): said})
     assert (told(model, "referenceVideos", [{"codec": codec}]) == []) is fits
+
+
+# --- hosts ----------------------------------------------------------------------------------------
+
+SAME = [
+    "clips.example",
+    "Clips.EXAMPLE",
+    "clips.example.",
+    "clips.example:443",
+    " clips.example ",
+    "https://clips.example",
+    "HTTPS://clips.example:443/",
+    "somebody@clips.example",
+]
+WRITTEN = {
+    "https://clips.example/a.mp4": True,
+    "https://CLIPS.example/a.mp4": True,
+    "HTTPS://clips.example./a.mp4": True,
+    "https://clips.example:443/a.mp4": True,
+    "https://clips.example./?of=a": True,
+    "https://clips.example:8443/a.mp4": False,
+    "https://clips.example:0443/a.mp4": False,
+    "https://somebody@clips.example/a.mp4": False,
+    "https://clips.example@evil.example/a.mp4": False,
+    "https://clips.example:443@evil.example/a.mp4": False,
+    "https://clips.example.evil.example/a.mp4": False,
+    "https://clips.example..evil.example/a.mp4": False,
+    "https://evilclips.example/a.mp4": False,
+    "https://clipsXexample/a.mp4": False,
+    "http://clips.example/a.mp4": False,
+}
+
+
+def taken(hosts: Any, url: str) -> bool:
+    """Return whether a clip may lie there, by its rule and by the schema that says the same."""
+    model = announced("referenceVideo", {**CLIPS, name_of("hosts"): hosts})
+    call = {"prompt": "a", "modelId": model.id, "referenceVideo": url, "referenceVideoDuration": 5}
+    rules = form(model, ())
+    fits = rules.check(call) == []
+    assert Draft202012Validator(rules.schema()).is_valid(call) is fits
+    return fits
+
+
+@pytest.mark.parametrize("host", SAME)
+def test_a_host_is_the_same_however_it_is_written(host: str) -> None:
+    """In the list and in an address; nothing that only looks like it is."""
+    assert {url: taken([host], url) for url in WRITTEN} == WRITTEN
+
+
+@pytest.mark.parametrize(
+    "host", ["b\u00fccher.example", "B\u00dcCHER.example", "xn--bcher-kva.example"]
+)
+def test_a_name_in_other_letters_is_its_spelling_in_ascii(host: str) -> None:
+    """As browsers send it."""
+    written = ["https://xn--bcher-kva.example/a", "https://XN--BCHER-KVA.example/a"]
+    written += ["https://b\u00fccher.example/a", "https://B\u00dcCHER.example/a"]
+    assert [taken([host], url) for url in written] == [True] * 4
+    assert not taken([host], "https://bucher.example/a")
+    assert not taken(["stra\u00dfe.example"], "https://straSe.example/a")
+
+
+def test_a_port_that_the_list_names_is_the_only_one() -> None:
+    """It is another server."""
+    urls = [f"https://clips.example{port}/a.mp4" for port in (":8443", "", ":443", ":84430")]
+    assert [taken(["Clips.example:8443"], url) for url in urls] == [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["*.example"],
+        [".example"],
+        ["clips.example/videos"],
+        ["localhost"],
+        ["169.254.169.254"],
+        ["[::1]"],
+        ["a b"],
+        ["x" * 5000 + ".example"],
+        ["\u00fc" * 5000],
+        ["clips.example:99999"],
+        [7],
+        7,
+        {"host": "clips.example"},
+    ],
+    ids=lambda hosts: str(hosts)[:30],
+)
+def test_hosts_that_nobody_can_read_let_only_meigens_own_in(hosts: Any) -> None:
+    """The list does forbid others."""
+    assert taken(hosts, "https://images.meigen.ai/a.mp4")
+    assert not taken(hosts, "https://clips.example/a.mp4")
+
+
+@pytest.mark.parametrize("hosts", [None, [], "", {}])
+def test_no_hosts_forbid_none(hosts: Any) -> None:
+    """What is not said is not forbidden."""
+    assert taken(hosts, "https://clips.example/a.mp4")
+
+
+def test_a_name_that_hides_marks_brings_none_into_a_schema() -> None:
+    """Its spelling in ASCII stays."""
+    label = "xn--" + "ab\u202ecd".encode("punycode").decode()
+    model = announced("referenceVideo", {**CLIPS, name_of("hosts"): [f"{label}.example"]})
+    assert json.dumps(form(model, ()).schema(), ensure_ascii=False).isascii()
+    assert taken([f"{label}.example"], f"https://{label}.example/a.mp4")
+
+
+OWN = {
+    "https://images.meigen.ai/a.mp4": True,
+    "https://IMAGES.MeiGen.AI/a.mp4": True,
+    "https://images.meigen.ai:443/a.mp4": True,
+    "https://images.meigen.art/a.mp4": True,
+    "https://meigen.ai?a.mp4": True,
+    "https://images.meigen.ai:8443/a.mp4": False,
+    "https://images.meigen.ai:x@evil.example/a.mp4": False,
+    "https://images.meigen.ai.evil.example/a.mp4": False,
+    "https://evilmeigen.ai/a.mp4": False,
+    "https://evil.example/images.meigen.ai/a.mp4": False,
+}
+
+
+@pytest.mark.parametrize("url", OWN)
+def test_what_lies_at_meigen_is_measured_there(url: str) -> None:
+    """Of a clip that lies elsewhere the length has to be given."""
+    model = announced("referenceVideo", CLIPS)
+    problems = form(model, ()).check({"prompt": "a", "modelId": model.id, "referenceVideo": url})
+    assert (not problems) is OWN[url]
