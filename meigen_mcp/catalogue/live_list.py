@@ -30,6 +30,8 @@ LARGEST_LIST = 256 * 1024
 _MOST_VALUES = 50
 _LONGEST_TAG = 40
 _LONGEST_CLIP = 300
+_LONGEST_TIMING = 7200
+"""Seconds of a generation; what is said to take longer would not be looked at for as long."""
 _MOST_REFERENCES = 16
 _CLIP_SECONDS = Decimal(2), Decimal(15)
 """Of a clip, the least and the most where the list tells none (official client, 2026-08)."""
@@ -283,7 +285,9 @@ def _resolutions(extra: Mapping[str, Any]) -> tuple[str, ...] | None:
 def _timing(value: Any) -> tuple[float, float] | None:
     timing = _mapping(value)
     low, high = _number(timing.get("p50")), _number(timing.get("p90"))
-    return None if low is None or high is None else (float(low), float(high))
+    if low is None or high is None or not 0 < low <= high <= _LONGEST_TIMING:
+        return None
+    return float(low), float(high)
 
 
 def _floor(value: Any) -> dict[str, Decimal] | None:
