@@ -34,9 +34,12 @@ _HOST = re.compile(r"(?:(\[[0-9a-f:.]{2,45}\])|([a-z0-9._-]{1,253}?)\.?)(?::[0-9
 _ORIGIN = re.compile(r"https?://([^/?#@]+)", re.ASCII)
 # Forwarded and X-Forwarded-*, and what proxies and tunnels write besides or in place of them.
 _OF_PROXIES = re.compile(
-    r"forwarded|via|x-forwarded.*|x-original-.*|x-real-ip|.*client-?ip|.*connecting-ip|x-proxy.*"
-    r"|cdn-loop|cf-.*|x-envoy-.*|x-amzn-.*|x-arr-.*|x-azure-.*|x-appengine-.*|x-cloud-trace-.*"
-    r"|fly-.*|tailscale-.*"
+    r".*forwarded.*|via|x-original-.*|x-originating-ip|x-re(?:al|mote)-(?:ip|addr)"
+    r"|.*client-?(?:connection-)?ip|.*connecting-ip|x-(?:host|scheme|url-scheme|rewrite-url)"
+    r"|front-end-https|surrogate-capability|x-request-start|x-proxy.*|x-(?:nginx-|ms-)proxy"
+    r"|cdn-loop|cf-.*|cloudfront-.*|x-amz-cf-.*|x-amzn-.*|(?:x-)?akamai-.*|x-varnish|x-envoy-.*"
+    r"|x-arr-.*|x-azure-.*|x-appengine-.*|x-cloud-trace-.*|x-vercel-.*|x-railway-.*|fly-.*"
+    r"|x-github-.*|ngrok-.*|x-tunnel-.*|tailscale-.*"
 )
 _ASKED = (
     'This server asks for its token: send it as "Authorization: Bearer TOKEN", as clients do that'

@@ -303,10 +303,42 @@ PROXIED: Mapping[str, Mapping[str, str]] = {
             "X-Azure-ClientIP",
             "Fly-Forwarded-Port",
             "Tailscale-User-Login",
+            "X-Vercel-Forwarded-For",
+            "X-Vercel-Id",
+            "X-MS-Forwarded-Client-IP",
+            "X-NF-Client-Connection-IP",
+            "X-Remote-IP",
+            "X-Remote-Addr",
+            "X-Originating-IP",
+            "X-Host",
+            "X-Scheme",
+            "X-Url-Scheme",
+            "X-Rewrite-URL",
+            "Front-End-Https",
+            "X-Nginx-Proxy",
+            "X-Request-Start",
+            "X-Varnish",
+            "Surrogate-Capability",
+            "CloudFront-Viewer-Address",
+            "X-Amz-Cf-Id",
+            "Akamai-Origin-Hop",
+            "X-Railway-Edge",
+            "X-GitHub-Request-Id",
+            "Ngrok-Trace-Id",
+            "X-Tunnel-Authorization",
         )
     },
 }
-NO_PROXY_S = ("User-Agent", "Mcp-Session-Id", "X-MCP-Proxy-Auth", "Traceparent", "X-Request-Id")
+NO_PROXY_S = (
+    "User-Agent",
+    "Mcp-Session-Id",
+    "X-MCP-Proxy-Auth",
+    "Traceparent",
+    "X-Request-Id",
+    "Mcp-Method",
+    "X-Requested-With",
+    "Client",
+)
 
 
 @pytest.mark.parametrize("sign", PROXIED)
