@@ -21,6 +21,9 @@ from meigen_mcp.reports import Balance, Draft, Report
 
 LONGEST_RETRY_AFTER = 300.0
 LONGEST_EXPECTED = 3600.0
+_EARLIEST, _LATEST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2020, 2100))
+"""Between these a time is one that MeiGen can mean."""
+_MOST_MILLI = 1000 * _LATEST
 _MOST_MEDIA = 16
 _IN_URLS = "/:@?&=+$,;%#[]!*()~'"
 _LONGEST_ID = 2000
@@ -214,16 +217,18 @@ def _handle(name: Any, said: Any) -> bool:
 
 
 def _time(value: Any) -> float | None:
-    """Read a time: ISO 8601, or seconds or milliseconds since 1970."""
+    """Read a time: ISO 8601, or seconds or milliseconds since 1970; None where it cannot be."""
     if isinstance(value, str):
         try:
             when = datetime.fromisoformat(value)
-        except ValueError:
+            number = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+        except (ValueError, OverflowError):
             return None
-        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, int) and not isinstance(value, bool) and 10**11 < value < 10**14:
-        return value / 1000
-    return _seconds(value)
+    elif isinstance(value, int | float) and not isinstance(value, bool) and value < _MOST_MILLI:
+        number = value / 1000 if value > _LATEST else value
+    else:
+        return None
+    return float(number) if _EARLIEST <= number < _LATEST else None
 
 
 def _detail(payload: Mapping[str, Any]) -> str | None:

@@ -1,11 +1,20 @@
 """Whether the clips and sounds of a call are what its model takes, as far as is known."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from meigen_mcp.catalogue.models import Continuation, Model, Sounds
 from meigen_mcp.errors import Problem
 from meigen_mcp.wording import listed, plain
+
+_FORMATS = {
+    "wav": {"wav", "x-wav", "wave", "vnd.wave", "x-pn-wav"},
+    "mp3": {"mp3", "mpeg", "mpeg3", "x-mpeg-3", "mpga"},
+}
+"""What each kind of sound is called, behind the slash of a type."""
+_CODECS = {"h264": {"avc", "avc1", "avc3"}, "hevc": {"h265", "hvc1", "hev1"}, "av1": {"av01"}}
+"""What else they are called, in small letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +51,22 @@ def check_measured(model: Model, measured: Sequence[Measured]) -> Iterator[Probl
             if "[" in one.name:  # one clip alone is judged by referenceVideoDuration
                 yield from _check_length(one, model.id, limits)
             yield from _check_upload(one, model.id, limits)
-    if model.sounds is not None and (most := model.sounds.total_seconds) is not None:
-        total = sum(one.seconds or 0 for one in measured if one.sounds)
-        if total > most:
-            long = (
-                f"together they have {plain(round(total, 3))} s, at most {plain(most)} s are taken"
-            )
-            yield Problem("referenceAudios", long, "use fewer or shorter sounds")
+    if (sounds := model.sounds) is not None:
+        yield from _check_sum("referenceAudios", measured, sounds, sounds.total_seconds)
+    if (clip := model.continuation) is not None:
+        yield from _check_sum("referenceVideos", measured, clip, clip.longest)
+
+
+def _check_sum(
+    name: str, measured: Sequence[Measured], limits: Continuation | Sounds, most: float | None
+) -> Iterator[Problem]:
+    """Hold together what is known of several; others of the call may come to it."""
+    ones = [one for one in measured if one.name.startswith(name)]
+    total = sum(one.seconds or 0 for one in ones)
+    said = len(ones) == 1 and [*_check_length(ones[0], "", limits)]
+    if most is not None and total > most and not said:
+        long = f"together they have {plain(round(total, 3))} s, at most {plain(most)} s are taken"
+        yield Problem(name, long, f"use fewer or shorter {_what(ones[0])}s")
 
 
 def _check_length(one: Measured, model_id: str, limits: Continuation | Sounds) -> Iterator[Problem]:
@@ -63,28 +81,32 @@ def _check_length(one: Measured, model_id: str, limits: Continuation | Sounds) -
 
 
 def _check_upload(one: Measured, model_id: str, limits: Continuation | Sounds) -> Iterator[Problem]:
-    if one.size is None or limits.upload_bytes is None:
-        return
-    what = _what(one)
-    if one.size > limits.upload_bytes:
-        size, most = one.size / 2**20, limits.upload_bytes / 2**20
-        large = f"it has {size:.1f} MiB, at most {most:.1f} are taken"
+    """Hold what is uploaded to each limit that there is."""
+    what, most = _what(one), limits.upload_bytes
+    if one.size is not None and most is not None and one.size > most:
+        large = f"it has {one.size / 2**20:.1f} MiB, at most {most / 2**20:.1f} are taken"
         yield Problem(one.name, large, f"use a smaller {what}")
     if isinstance(limits, Sounds):
-        formats = [word.rpartition("/")[2].lower() for word in limits.formats or ()]
-        names = {"wav": {"wav", "x-wav", "wave"}, "mp3": {"mp3", "mpeg"}}[one.kind]
-        if formats and not names & {*formats}:
+        formats = {word.rpartition("/")[2].lower() for word in limits.formats or ()}
+        if formats and one.kind and formats.isdisjoint(_FORMATS.get(one.kind, ())):
             wrong = f"it is {one.kind.upper()}, and {model_id} takes {listed(limits.formats or ())}"
             yield Problem(one.name, wrong, "convert it")
         return
     low, high, rate = limits.least_rate, limits.most_rate, one.rate
     if rate is not None and ((low and rate < low) or (high and rate > high)):
-        bounds = f"{plain(low or 0)} to {plain(high)}" if high else f"{plain(low or 0)} or more"
+        bounds = f"{plain(low)} to {plain(high)}" if low and high else ""
+        bounds = bounds or (f"at most {plain(high)}" if high else f"{plain(low or 0)} or more")
         wrong = f"it has {plain(rate)} frames a second, and {model_id} takes {bounds}"
         yield Problem(one.name, wrong, "use one with another frame rate")
-    if limits.codecs and one.codec not in limits.codecs:
+    if limits.codecs and one.codec and _codec(one.codec) not in map(_codec, limits.codecs):
         wrong = f"it is coded as {one.codec}, and {model_id} takes {listed(limits.codecs)}"
         yield Problem(one.name, wrong, "convert it")
+
+
+def _codec(name: str) -> str:
+    """Return the name of a codec as FFmpeg writes it."""
+    plain_name = re.sub(r"[^a-z0-9]", "", name.lower())
+    return next((codec for codec, others in _CODECS.items() if plain_name in others), plain_name)
 
 
 def _what(one: Measured) -> str:

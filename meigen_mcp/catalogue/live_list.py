@@ -9,6 +9,7 @@ those that no source gives are in `assumed.toml`.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -18,7 +19,9 @@ from typing import Any
 from meigen_mcp.catalogue.assumed import name_of
 from meigen_mcp.catalogue.laying import LiveFacts, merge
 from meigen_mcp.catalogue.models import Catalogue, Continuation, Duration, Sounds, Table
+from meigen_mcp.catalogue.reference_rules import PUBLIC_HTTPS
 from meigen_mcp.foreign import is_id, one_line
+from meigen_mcp.origins import read_host
 from meigen_mcp.wording import without_none
 
 MOST_MODELS = 100
@@ -27,7 +30,13 @@ LARGEST_LIST = 256 * 1024
 _MOST_VALUES = 50
 _LONGEST_TAG = 40
 _LONGEST_CLIP = 300
+_LONGEST_TIMING = 7200
+"""Seconds of a generation; what is said to take longer would not be looked at for as long."""
 _MOST_REFERENCES = 16
+_CLIP_SECONDS = Decimal(2), Decimal(15)
+"""Of a clip, the least and the most where the list tells none (official client, 2026-08)."""
+_OWN_HOST = "images.meigen.ai"
+"""From which alone the official client takes clips (2026-09)."""
 _UPLOAD_BYTES = 50 * 2**20
 """Of a clip, where the list tells no number (official client, 2026-09)."""
 
@@ -144,18 +153,12 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
     floor = _floor(extra.get("minBillableTable"))
     offered = reference.get("enabled") is True or extra.get("supportsReferenceVideo") is True
     if offered or floor is not None or _price(extra.get("pricingPerSecWithVideo")) is not None:
-        # A body without usable limits is read as the official client of 2026-08 does.
-        limits = _limits(reference) or {
-            "minimum_seconds": Decimal(2),
-            "maximum_seconds": Decimal(15),
-        }
         known = {
-            **limits,
+            **_limits(reference, _CLIP_SECONDS),
             "tiers": _strings(reference.get("tiers")),
             "tier_resolutions": _lists(reference.get("resolutionsByTier")),
             **_upload(reference),
-            "least_rate": _number(reference.get(name_of("least_rate"))),
-            "most_rate": _number(reference.get(name_of("most_rate"))),
+            **_between(reference, least_rate=name_of("least_rate"), most_rate=name_of("most_rate")),
             "codecs": _strings(reference.get(name_of("codecs"))),
             "floor_seconds": floor,
             # A service whose list speaks of it measures itself; one of May bills it as 0.
@@ -176,7 +179,7 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
         known = {
             **_limits(sound),
             **_upload(sound),
-            "formats": _strings(sound.get("formats")),
+            "formats": _formats(sound.get("formats")),
             "requires_visual": visual,
         }
         facts["sounds"] = Sounds.model_validate(without_none(known))
@@ -186,26 +189,59 @@ def _capabilities(video: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[st
     return without_none(facts)
 
 
-def _limits(reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how long references may be, and how many; missing counts are those of one."""
-    low, high = _number(reference.get("minSeconds")), _number(reference.get("maxSeconds"))
-    if low is None or high is None or not 0 < low <= high:
-        return {}
-    total = _number(reference.get("maxTotalSeconds"))
-    return {
-        "minimum_seconds": low,
-        "maximum_seconds": high,
-        "most": _most(reference),
-        "total_seconds": total if total is not None and total >= high else None,
-    }
+def _limits(
+    reference: Mapping[str, Any], unsaid: tuple[Decimal, Decimal] | None = None
+) -> dict[str, Any]:
+    """Return how long references may be, and how many, each by itself.
+
+    Args:
+        reference: what the list says; a count that it does not say is one.
+        unsaid: the least and the most seconds where it does not say them.
+    """
+    found = _between(reference, minimum_seconds="minSeconds", maximum_seconds="maxSeconds")
+    low, high = found["minimum_seconds"], found["maximum_seconds"]
+    if unsaid is not None:
+        least, most = unsaid
+        found["minimum_seconds"] = low or (least if high is None or least <= high else None)
+        found["maximum_seconds"] = high or (most if low is None or low <= most else None)
+    total = _number(reference.get("maxTotalSeconds")) or None
+    if total is not None and low is not None and total < low:
+        total = None
+    return {**found, "most": _most(reference), "total_seconds": total}
+
+
+def _between(said: Mapping[str, Any], **names: str) -> dict[str, Decimal | None]:
+    """Return two bounds; of two that let nothing through, nobody knows which one is wrong.
+
+    Args:
+        said: what the list says; 0 is no bound.
+        names: what the lower and the upper one are called here, and there.
+    """
+    low, high = (_number(said.get(name)) or None for name in names.values())
+    if low is not None and high is not None and low > high:
+        low = high = None
+    return dict(zip(names, (low, high), strict=True))
 
 
 def _upload(reference: Mapping[str, Any]) -> dict[str, Any]:
     """Return where references may lie, and how large an uploaded one may be."""
     announced = reference.get("enabled") is True
     most = _whole(reference.get("maxUploadBytes")) or _UPLOAD_BYTES
-    hosts = _strings(reference.get(name_of("hosts")))
+    hosts = _hosts(reference.get(name_of("hosts")))
     return {"hosts": hosts, "upload_bytes": most if announced else None}
+
+
+def _hosts(value: Any) -> tuple[str, ...] | None:
+    """Return where alone references may lie, or None where the list does not say.
+
+    What it says and nobody can read forbids other hosts too: then MeiGen's own one is left.
+    """
+    if not value:
+        return None
+    said = value if isinstance(value, list) else [value]
+    hosts = [read_host(host) for host in said[:_MOST_VALUES] if isinstance(host, str)]
+    known = [host for host in hosts if host and re.match(PUBLIC_HTTPS, f"https://{host}/")]
+    return tuple(dict.fromkeys(known)) or (_OWN_HOST,)
 
 
 def _most(reference: Mapping[str, Any]) -> int:
@@ -249,7 +285,9 @@ def _resolutions(extra: Mapping[str, Any]) -> tuple[str, ...] | None:
 def _timing(value: Any) -> tuple[float, float] | None:
     timing = _mapping(value)
     low, high = _number(timing.get("p50")), _number(timing.get("p90"))
-    return None if low is None or high is None else (float(low), float(high))
+    if low is None or high is None or not 0 < low <= high <= _LONGEST_TIMING:
+        return None
+    return float(low), float(high)
 
 
 def _floor(value: Any) -> dict[str, Decimal] | None:
@@ -275,6 +313,13 @@ def _strings(value: Any, without: tuple[str, ...] = ()) -> tuple[str, ...] | Non
         return None
     words = [v for v in value if _id(v) and v not in without]
     return tuple(dict.fromkeys(words))[:_MOST_VALUES] or None
+
+
+def _formats(value: Any) -> tuple[str, ...] | None:
+    """Return the formats of files, also where they are written as types or as endings."""
+    if not isinstance(value, list):
+        return None
+    return _strings([v.rpartition("/")[2].lstrip(".") for v in value if isinstance(v, str)])
 
 
 def _tags(value: Any) -> tuple[str, ...] | None:

@@ -124,7 +124,10 @@ class Continuation(_Facts):
     @property
     def longest(self) -> float | None:
         """How long all clips of a call are together at the most."""
-        return self.total_seconds if self.most > 1 and self.total_seconds else self.maximum_seconds
+        if self.most > 1 and self.total_seconds is not None:
+            return self.total_seconds
+        bounds = [b for b in (self.maximum_seconds, self.total_seconds) if b is not None]
+        return min(bounds, default=None)
 
 
 class Sounds(_Facts):

@@ -11,12 +11,15 @@ from typing import Any
 
 from meigen_mcp.catalogue.rules import Except, Text
 from meigen_mcp.errors import Problem
+from meigen_mcp.origins import unicode_of
 from meigen_mcp.wording import listed, show
 
 
 def _ci(word: str) -> str:
     """Write a word as a case-insensitive pattern, for dialects of regex without flags."""
-    return "".join(f"[{c}{c.upper()}]" if c.isalpha() else re.escape(c) for c in word)
+    return "".join(
+        f"[{c}{c.upper()}]" if c.isalpha() and len(c.upper()) == 1 else re.escape(c) for c in word
+    )
 
 
 _PRIVATE_NAMES = "|".join(
@@ -67,7 +70,8 @@ _SOUNDS = ("wav", "mp3", "m4a", "aac", "ogg", "opus", "flac")
 NO_CLIP = _ending((*_PICTURES, *_SOUNDS))
 """A URL whose well-known ending says that it is a picture or a sound."""
 OWN_HOST = (
-    rf"{_ci('https')}://(?:[0-9A-Za-z-]+\.)*{_ci('meigen')}\.(?:{_ci('ai')}|{_ci('art')})[:/?#]"
+    rf"{_ci('https')}://(?:[0-9A-Za-z-]+\.)*{_ci('meigen')}\.(?:{_ci('ai')}|{_ci('art')})"
+    r"\.?(?::443)?[/?#]"
 )
 """How a URL begins that is on a host of MeiGen's results (client of 2026-09, pages of 2026-03)."""
 _ELSEWHERE = r"(?!localhost|127\.|10\.|192\.168\.|\[|[^/]*\.local(?:[:/]|$))"
@@ -188,14 +192,14 @@ def public_url(own_origin: str | None = None, hosts: Sequence[str] = ()) -> Text
 
     Args:
         own_origin: a loopback origin whose URLs are allowed as well (the sandbox's own).
-        hosts: the names of the only hosts that are allowed besides, if not all are.
+        hosts: the only hosts that are allowed besides, if not all are, as `read_host` writes them.
     """
     own = rf"|{re.escape(own_origin)}(?:[/?#][\s\S]*)?$" if own_origin else ""
     if hosts:
-        names = "|".join(_ci(host) for host in hosts)
+        names = "|".join(map(_spellings, hosts))
         return Text(
             words=f"an https URL on {listed(hosts)}",
-            pattern=rf"^{_NO_SPACE}(?:{_ci('https')}://(?:{names})(?:/[\s\S]*)?$(?!\n){own})",
+            pattern=rf"^{_NO_SPACE}(?:{_ci('https')}://(?:{names})(?:[/?#][\s\S]*)?$(?!\n){own})",
             fix=f"use a URL on {listed(hosts)}: MeiGen's list allows no other host",
         )
     return Text(
@@ -203,6 +207,13 @@ def public_url(own_origin: str | None = None, hosts: Sequence[str] = ()) -> Text
         pattern=rf"^{_NO_SPACE}(?:{PUBLIC_HTTPS}{own})",
         fix="use an https URL that anyone can open (no localhost, private or link-local host)",
     )
+
+
+def _spellings(host: str) -> str:
+    """Return the pattern of a host as URLs may write it (see `read_host`)."""
+    name, _, port = host.partition(":")
+    names = dict.fromkeys((_ci(name), _ci(unicode_of(name))))
+    return rf"(?:{'|'.join(names)})\.?" + (f":{port}" if port else "(?::443)?")
 
 
 def text_or_public_url(words: str, own_origin: str | None = None) -> Text:

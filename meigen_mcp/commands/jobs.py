@@ -19,6 +19,7 @@ from meigen_mcp.commands.members import find_among
 from meigen_mcp.errors import MeigenError, NotFound, Refusal
 from meigen_mcp.foreign import flat
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.offers import OFFERED_FOR
 from meigen_mcp.ledger.records import Overview, Records
 from meigen_mcp.ledger.spending import DAY
 from meigen_mcp.ledger.whose import meant
@@ -88,6 +89,7 @@ async def run(
         await account.ledger.open()
         now = account.ledger.clock()
         if older_than is not None:
+            await account.ledger.offers.forget(now - max(older_than * DAY, OFFERED_FOR))
             found_old = await account.ledger.records.forgettable(now - older_than * DAY)
             return await forget(account.ledger.records, found_old, account.media.archive)
         if name is None:

@@ -116,6 +116,13 @@ class Offers(Protocol):
         """
         ...
 
+    async def forget(self, made_before: float) -> None:
+        """Take out what was offered before a time: it holds what was asked for.
+
+        That is of all accounts, or the person's.
+        """
+        ...
+
 
 def ended(request_id: str) -> ApprovalEnded:
     """Return the error of an offer that is needed, and has ended or was used."""

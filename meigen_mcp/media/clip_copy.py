@@ -13,7 +13,7 @@ from importlib import import_module
 from io import BytesIO
 from typing import Any
 
-from meigen_mcp.media import mp4
+from meigen_mcp.media import mp3, mp4, wav
 from meigen_mcp.media.samples import Bytes
 
 MOST_PIXELS = 4096 * 2304
@@ -24,6 +24,7 @@ _OPTIONS = {
     "mp3": {"id3v2_version": "0", "write_id3v1": "0"},
     "wav": {"write_bext": "0"},
 }
+_UNREAD = "cannot be read to its end"
 _CUT = "is cut: bytes are missing at its end"
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 CPU_SECONDS = 30
@@ -54,8 +55,13 @@ def copy(source: bytes, kind: str) -> tuple[dict[str, Any], bytes]:
     sound = kind in ("wav", "mp3")
     if not sound and mp4.read(Bytes(BytesIO(source), len(source))).cut:
         raise NotTaken(_CUT)
-    if kind == "wav" and int.from_bytes(source[4:8], "little") + 8 > len(source) + 1:
-        raise NotTaken(_CUT)
+    if kind == "wav":
+        alone = wav.sound_alone(source)
+        if alone is None or int.from_bytes(source[4:8], "little") + 8 > len(source) + 1:
+            raise NotTaken(_CUT)
+        source = alone
+    if kind == "mp3" and not (source := mp3.frames_alone(source)):
+        raise NotTaken(_UNREAD)
     out = BytesIO()
     with av.open(BytesIO(source), "r", format=_FORMATS[kind]) as file:
         streams = _streams(file, sound=sound)
@@ -137,7 +143,7 @@ def main() -> None:
     except NotTaken as why:
         known, data = {"refused": str(why)}, b""
     except Exception:  # noqa: BLE001  # hostile bytes make a demuxer raise anything
-        known, data = {"refused": "cannot be read to its end"}, b""
+        known, data = {"refused": _UNREAD}, b""
     sys.stdout.buffer.write(json.dumps(known).encode() + b"\n")
     sys.stdout.buffer.write(data)
 

@@ -8,7 +8,9 @@ import math
 import re
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
+from typing import BinaryIO
 
 _D65, _DCI, _C = (0.3127, 0.3290), (0.314, 0.351), (0.310, 0.316)
 _NTSC = ((0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65)
@@ -30,11 +32,15 @@ _WHITE = 203.0
 _KNEE = 0.8
 """Of white: up to here light is as it is, above it becomes less and less brighter."""
 _STEPS = 1024
-HEAD = 65536
-"""Bytes from the start of a picture in which its codes stand."""
+_HEAD = 65536
+"""Bytes from the start of an AVIF in which its codes stand."""
+_MOST_CHUNKS = 10_000
+"""Of a PNG before its pixels; texts among them may have any length."""
 _NCLX = re.compile(rb"colrnclx(..)(..)", re.DOTALL)
 
 _Vector = tuple[float, float, float]
+_Point = tuple[float, float]
+_Primaries = tuple[_Point, _Point, _Point, _Point]
 _Matrix = tuple[_Vector, _Vector, _Vector]
 _BRADFORD: _Matrix = (
     (0.8951, 0.2664, -0.1614),
@@ -61,7 +67,33 @@ def profile(primaries: int, transfer: int) -> bytes | None:
     curve = _CURVES.get(transfer)
     if primaries not in _PRIMARIES and curve is None:
         return None
-    red, green, blue, white = _PRIMARIES.get(primaries, _SRGB)
+    return _described(_PRIMARIES.get(primaries, _SRGB), curve or _srgb)
+
+
+@lru_cache
+def _by_numbers(gamma: int | None, chromaticities: bytes | None) -> bytes | None:
+    """Return the profile of a PNG by its gAMA and cHRM; what cannot be counts as not there.
+
+    Args:
+        gamma: 100,000 times the exponent from light to a number.
+        chromaticities: x and y of white, red, green and blue, each as four bytes.
+    """
+    curve = _srgb if gamma is None else lambda value: value ** (100_000 / gamma)
+    if chromaticities is not None and len(chromaticities) == 32:
+        numbers = [part / 100_000 for part in struct.unpack(">8I", chromaticities)]
+        white, red, green, blue = zip(numbers[::2], numbers[1::2], strict=True)
+        with suppress(ZeroDivisionError, OverflowError, struct.error):
+            return _described((red, green, blue, white), curve)
+    return None if gamma is None else _described(_SRGB, curve)
+
+
+def _described(primaries: _Primaries, curve: Callable[[float], float]) -> bytes:
+    """Return the profile of three colours under a white, with one curve for all.
+
+    Raises:
+        ZeroDivisionError, OverflowError, struct.error: there are no such colours.
+    """
+    red, green, blue, white = primaries
     tags = {
         b"desc": _text(b"colours of a clip"),
         b"cprt": _text(b"none"),
@@ -69,38 +101,50 @@ def profile(primaries: int, transfer: int) -> bytes | None:
         **dict(
             zip((b"rXYZ", b"gXYZ", b"bXYZ"), _colorants((red, green, blue), white), strict=True)
         ),
-        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _table(curve or _srgb)),
+        **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _table(curve)),
     }
     return _icc(tags)
 
 
-def of_picture(head: bytes, icc: bytes | None) -> bytes | None:
+def of_picture(source: BinaryIO, icc: bytes | None) -> bytes | None:
     """Return the profile of a picture, or None where its numbers are taken for sRGB.
 
     Codes go before a profile in PNG (third edition, 4.3), and behind it in AVIF (ISO/IEC 23000-22,
-    7.3.6.4).
+    7.3.6.4). A PNG without either may be told by its gamma and chromaticities.
 
     Args:
-        head: its first HEAD bytes.
+        source: the whole of its file, at its start.
         icc: the profile that it holds.
     """
+    head = source.read(12)
     if head.startswith(b"\x89PNG"):
-        codes = _cicp(head)
-        return icc if codes is None else profile(*codes)
+        said = _colour_chunks(source)
+        if len(codes := said.get(b"cICP", b"")) == 4:
+            return profile(codes[0], codes[1])
+        if icc or b"sRGB" in said:
+            return icc
+        gamma = int.from_bytes(said.get(b"gAMA", b"")[:4])
+        return _by_numbers(gamma or None, said.get(b"cHRM"))
     if icc or head[4:8] != b"ftyp":
         return icc
-    found = _NCLX.search(head.partition(b"mdat")[0])
+    found = _NCLX.search(source.read(_HEAD).partition(b"mdat")[0])
     return found and profile(*(int.from_bytes(code) for code in found.groups()))
 
 
-def _cicp(head: bytes) -> tuple[int, int] | None:
-    """Return primaries and transfer of a PNG that names them (third edition, 11.3.2.6)."""
+def _colour_chunks(png: BinaryIO) -> dict[bytes, bytes]:
+    """Return the first of each chunk of a PNG that tells its colours (third edition, 11.3.2)."""
+    said: dict[bytes, bytes] = {}
     place = 8
-    while (kind := head[place + 4 : place + 8]) not in (b"", b"IDAT"):
-        if kind == b"cICP" and len(head) > place + 9:
-            return head[place + 8], head[place + 9]
-        place += 12 + int.from_bytes(head[place : place + 4])
-    return None
+    for _ in range(_MOST_CHUNKS):
+        png.seek(place)
+        start = png.read(8)
+        size, kind = int.from_bytes(start[:4]), start[4:]
+        if kind in (b"", b"IDAT"):
+            break
+        if kind in (b"cICP", b"sRGB", b"gAMA", b"cHRM"):
+            said.setdefault(kind, png.read(min(size, 32)))
+        place += 12 + size
+    return said
 
 
 # --- curves: from a number to light, both of 1 ----------------------------------------------------

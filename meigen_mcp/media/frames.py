@@ -171,7 +171,7 @@ class Frame:
             image = self._frame.to_image(**size, **self._colours())
         profile = colours.profile(int(self._frame.color_primaries), int(self._frame.color_trc))
         if profile is not None:
-            image = pixels.in_srgb(image, profile, image.mode)
+            image = pixels.in_srgb(image, profile)
         turned: Image.Image = image.rotate(getattr(self._frame, "rotation", 0), expand=True)
         return turned
 

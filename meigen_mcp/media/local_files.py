@@ -331,7 +331,7 @@ def _prepare(source: bytes, text: str) -> tuple[bytes, str]:
                 image.load()
                 fits = image.format in _LOSSLESS and len(source) <= LARGEST_UPLOAD
                 icc = image.info.get("icc_profile")
-                profile = colours.of_picture(source[: colours.HEAD], icc)
+                profile = colours.of_picture(BytesIO(source), icc)
                 return _encode(_plain(image, profile), as_png=fits)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         pass
@@ -357,7 +357,7 @@ def _plain(image: "Picture", profile: bytes | None) -> "Picture":
         image = image.convert(mode)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     if profile:
-        image = pixels.in_srgb(image, profile, mode)
+        image = pixels.in_srgb(image, profile)
     image = image.convert(mode)
     if turn is not None:
         image = image.transpose(turn)

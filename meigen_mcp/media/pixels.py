@@ -57,14 +57,41 @@ def as_eight_bits(image: "Image") -> "Image":
     return both
 
 
-def in_srgb(image: "Image", profile: bytes, mode: str) -> "Image":
-    """Return the colours that a profile means, or those that are there if it is broken."""
+def in_srgb(image: "Image", profile: bytes) -> "Image":
+    """Return the colours that a profile means, or those that are there if it is broken.
+
+    Grey is converted by a profile of grey or of colours; colours are not by one of grey.
+
+    Returns:
+        RGB, or RGBA if the picture is; the picture itself if it cannot be converted.
+    """
     from PIL import ImageCms  # noqa: PLC0415  # slow to import
 
     with suppress(ImageCms.PyCMSError, ImportError, OSError):
         given = ImageCms.ImageCmsProfile(BytesIO(profile))
+        ready = _fit_for(image, given.profile.xcolor_space.strip())
+        seen = image.getchannel("A") if image.mode == "RGBA" else None
+        mode = "RGB" if ready.mode != "RGBA" else "RGBA"
         meant = ImageCms.profileToProfile(
-            image, given, ImageCms.createProfile("sRGB"), outputMode=mode
+            ready, given, ImageCms.createProfile("sRGB"), outputMode=mode
         )
+        if meant is not None and seen is not None:
+            meant.putalpha(seen)
         return meant or image
+    return image
+
+
+def _fit_for(image: "Image", space: str) -> "Image":
+    """Return a picture with the channels of a profile, where grey allows it.
+
+    Grey comes as three equal colours where it is transparent, and from formats that know no other.
+    """
+    from PIL import ImageChops  # noqa: PLC0415  # slow to import
+
+    if image.mode == "L" and space == "RGB":
+        return image.convert("RGB")
+    if image.mode in ("RGB", "RGBA") and space == "GRAY":
+        red, *others = image.split()[:3]
+        if not any(ImageChops.difference(red, other).getbbox() for other in others):
+            return red
     return image

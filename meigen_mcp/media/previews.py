@@ -135,8 +135,7 @@ def _open_upright(path: Path | None, side: int) -> "Image | None":
             return None
         image.draft(None, (2 * side, 2 * side))  # a JPEG need not be decoded whole
         with path.open("rb") as file:
-            head = file.read(colours.HEAD)
-        profile = colours.of_picture(head, image.info.get("icc_profile"))
+            profile = colours.of_picture(file, image.info.get("icc_profile"))
         turn = pixels.turn_upright(image)
         small = pixels.as_eight_bits(image)
         mode = "RGBA" if small.has_transparency_data else "RGB"
@@ -146,7 +145,7 @@ def _open_upright(path: Path | None, side: int) -> "Image | None":
             small = small.convert(mode)
         small.thumbnail((side, side), reducing_gap=_REDUCING_GAP)
         if profile:
-            small = pixels.in_srgb(small, profile, mode)
+            small = pixels.in_srgb(small, profile)
         small = small.convert(mode)
     return _on_ground(small if turn is None else small.transpose(turn))
 

@@ -19,14 +19,18 @@ from meigen_mcp.wording import show, time_of
 
 KEPT_FOR = 7 * 86400.0
 """Seconds for which a draft can become a final, where MeiGen tells no time (notes 3.2.0)."""
+_LONGEST = 366 * 86400.0
+"""Seconds beyond that which are believed: who says more means another time."""
 _OF_A_DRAFT = ("draft", "resolution")
 """What a final does not have of its draft: it is in 1080p (notes 3.2.0)."""
 _ELSEWHERE = "render the final on meigen.ai"
 
 
 def over_at(job: Generation, draft: Draft) -> float:
-    """Return when a draft is over."""
-    return draft.expires_at or (job.finished_at or job.created_at) + KEPT_FOR
+    """Return when a draft is over; what MeiGen told counts if it can be."""
+    usual = (job.finished_at or job.created_at) + KEPT_FOR
+    said = draft.expires_at
+    return said if said is not None and 0 < said <= usual + _LONGEST else usual
 
 
 def final_of(

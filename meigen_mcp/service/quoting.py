@@ -53,7 +53,10 @@ def _together(
 ) -> list[Problem]:
     """Return what is wrong with a call, each argument named once."""
     if model is not None:
-        problems = [*problems, *check_measured(model, references.lengths)]
+        told = any(problem.field == "referenceVideoDuration" for problem in problems)
+        measured = check_measured(model, references.lengths)
+        # How long all of them are together is said once.
+        problems += [p for p in measured if not told or p.field != "referenceVideos"]
     named = {problem.field for problem in problems}
     if references.measured:  # nobody gave the length that we measured
         wrong_clip = named & {"referenceVideo", "referenceVideos"}

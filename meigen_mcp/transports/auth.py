@@ -29,13 +29,17 @@ KEPT_IN = "http-token"
 """The file of the data folder that holds the token that was made here."""
 _SHARED = ("MEIGEN_DATABASE_URL", "MEIGEN_DATABASE_DIRECT_URL", "MEIGEN_REQUEST_KEYS_FILE")
 """What must be right for a server to be one of many: without it, it would be one of its own."""
-_HOST = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[a-z0-9._-]{1,253})(?::[0-9]{0,5})?", re.ASCII)
+# With a dot at its end a name is the same, written to the root (RFC 1034, 3.1).
+_HOST = re.compile(r"(?:(\[[0-9a-f:.]{2,45}\])|([a-z0-9._-]{1,253}?)\.?)(?::[0-9]{0,5})?", re.ASCII)
 _ORIGIN = re.compile(r"https?://([^/?#@]+)", re.ASCII)
 # Forwarded and X-Forwarded-*, and what proxies and tunnels write besides or in place of them.
 _OF_PROXIES = re.compile(
-    r"forwarded|via|x-forwarded.*|x-original-.*|x-real-ip|.*client-?ip|.*connecting-ip|x-proxy.*"
-    r"|cdn-loop|cf-.*|x-envoy-.*|x-amzn-.*|x-arr-.*|x-azure-.*|x-appengine-.*|x-cloud-trace-.*"
-    r"|fly-.*|tailscale-.*"
+    r".*forwarded.*|via|x-original-.*|x-originating-ip|x-re(?:al|mote)-(?:ip|addr)"
+    r"|.*client-?(?:connection-)?ip|.*connecting-ip|x-(?:host|scheme|url-scheme|rewrite-url)"
+    r"|front-end-https|surrogate-capability|x-request-start|x-proxy.*|x-(?:nginx-|ms-)proxy"
+    r"|cdn-loop|cf-.*|cloudfront-.*|x-amz-cf-.*|x-amzn-.*|(?:x-)?akamai-.*|x-varnish|x-envoy-.*"
+    r"|x-arr-.*|x-azure-.*|x-appengine-.*|x-cloud-trace-.*|x-vercel-.*|x-railway-.*|fly-.*"
+    r"|x-github-.*|ngrok-.*|x-tunnel-.*|tailscale-.*"
 )
 _ASKED = (
     'This server asks for its token: send it as "Authorization: Bearer TOKEN", as clients do that'
@@ -247,9 +251,9 @@ def _spell(host: str) -> str:
 
 
 def _name(host: str) -> str:
-    """Return a host without its port; nothing for what cannot be one."""
+    """Return a host without its port and last dot; nothing for what cannot be one."""
     found = _HOST.fullmatch(host)
-    return found[1] if found else ""
+    return found[1] or found[2] if found else ""
 
 
 def _not_ours(header: str, host: str) -> str:

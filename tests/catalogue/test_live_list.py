@@ -83,6 +83,10 @@ def test_an_entry_without_an_id_is_skipped(entry: Any) -> None:
         ({"extra_config": {"tags": ["New"]}}, {"tags": ("New",)}),
         ({"estimatedTiming": {"p50": 10, "p90": 20}}, {"typical_seconds": (10.0, 20.0)}),
         ({"estimatedTiming": {"p50": 10}}, {}),
+        ({"estimatedTiming": {"p50": 10**8, "p90": 10**8}}, {}),
+        ({"estimatedTiming": {"p50": 10, "p90": 10**8}}, {}),
+        ({"estimatedTiming": {"p50": 20, "p90": 10}}, {}),
+        ({"estimatedTiming": {"p50": 0, "p90": 0}}, {}),
         ({"extra_config": []}, {}),
         ({"capabilities": 5}, {}),
     ],
@@ -143,7 +147,7 @@ def test_capabilities_win_over_extra_config() -> None:
         ({"capabilities": {"video": {"referenceVideo": {"enabled": True}}}}, (2, 15)),
         (
             {"capabilities": {"video": {"referenceVideo": {"enabled": True, "minSeconds": 20}}}},
-            (2, 15),
+            (20, None),
         ),
         (
             {
@@ -151,7 +155,7 @@ def test_capabilities_win_over_extra_config() -> None:
                     "video": {"referenceVideo": {"enabled": True, "minSeconds": 0, "maxSeconds": 9}}
                 }
             },
-            (2, 15),
+            (2, 9),
         ),
         (
             {
@@ -164,9 +168,9 @@ def test_capabilities_win_over_extra_config() -> None:
     ],
 )
 def test_a_reference_video_is_taken_where_the_list_says_so(
-    entry: dict[str, Any], clip: tuple[int, int] | None
+    entry: dict[str, Any], clip: tuple[int, int | None] | None
 ) -> None:
-    """Without usable limits those of the official client of 2026-08 hold."""
+    """Where it tells no limit, that of the official client of 2026-08 holds if it can."""
     found: Continuation | None = read(**entry).facts.get("continuation")
     assert (found and (found.minimum_seconds, found.maximum_seconds)) == clip
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from support.over_http import environment
 from meigen_mcp.commands import jobs
 from meigen_mcp.commands.cli import main
 from meigen_mcp.errors import MeigenError
+from meigen_mcp.ledger.offers import OFFERED_FOR
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.settings import Settings
 
@@ -77,6 +79,44 @@ async def test_what_is_old_enough_is_forgotten(
     assert ("of 2 generations" in both, SECRET.encode() in written(tmp_path)) == (True, False)
     again = await jobs.run(settings, older_than=1)
     assert "of 0 generations" in again
+
+
+async def test_a_call_that_nobody_agreed_to_is_forgotten(
+    settings: Settings, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its offer holds the prompt too; one that still stands is needed."""
+    offered = await make(replace(settings, confirm_above=Decimal(0)), emulator)
+    await jobs.run(settings, older_than=0)
+    assert (offered["status"], SECRET.encode() in written(tmp_path)) == ("needs_approval", True)
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + OFFERED_FOR + 1)
+    await jobs.run(settings, older_than=0)
+    assert SECRET.encode() not in written(tmp_path)
+
+
+class Lazy(sqlite3.Connection):
+    """A connection of an SQLite that leaves what is freed as it was, as many are built."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.execute("PRAGMA secure_delete = OFF")
+
+
+async def test_what_was_freed_before_is_gone_as_well(
+    settings: Settings, emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An offer that was used, and a record that grew, leave their old bytes in the file."""
+    opened = sqlite3.connect
+    monkeypatch.setattr("sqlite3.connect", lambda *a, **k: opened(*a, **{"factory": Lazy, **k}))
+    careful = replace(settings, confirm_above=Decimal(0))
+    for number in range(4):
+        call = {"prompt": f"{SECRET} {number} " * 60, "maxCredits": 100}
+        offered = await make(careful, emulator, prompt=call["prompt"])
+        await make(careful, emulator, **call, requestId=offered["requestId"])
+    now = time.time()
+    monkeypatch.setattr("time.time", lambda: now + DAY)
+    said = await jobs.run(settings, older_than=0.5)
+    assert ("of 4 generations" in said, b"surprise" in written(tmp_path)) == (True, False)
 
 
 async def test_what_has_not_ended_is_not_forgotten(

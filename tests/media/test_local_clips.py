@@ -20,6 +20,7 @@ from meigen_mcp.catalogue import live_list
 from meigen_mcp.catalogue.lengths import Measured, check_measured
 from meigen_mcp.catalogue.models import Model, shipped
 from meigen_mcp.media import clip_copy, mp4, previews
+from meigen_mcp.media import mp3 as mp3_frames
 from meigen_mcp.media.local_clips import Kind, LocalClip, read_clip
 from meigen_mcp.media.local_files import LARGEST_SOURCE, LocalReferences
 from meigen_mcp.media.refusals import ReferenceRefused
@@ -291,6 +292,145 @@ def samples(source: bytes, kind: str) -> list[bytes]:
     demuxer = {"mp4": "mov", "mov": "mov"}.get(kind, kind)
     with av.open(BytesIO(source), "r", format=demuxer) as file:
         return [bytes(packet) for packet in file.demux() if packet.dts is not None]
+
+
+def noisy_mp3(path: Path, rate: int, layout: str) -> bytes:
+    """Return a second of noise as an MP3."""
+    with av.open(str(path), "w", format="mp3") as target:
+        stream: Any = target.add_stream("mp3", rate=rate, layout=layout)
+        form = stream.codec_context.format.name
+        noise = Image.effect_noise((1152, rate // 1152 + 1), 60).tobytes()
+        for index in range(rate // 1152 + 1):
+            frame = av.AudioFrame(format=form, layout=layout, samples=1152)
+            row = noise[1152 * index : 1152 * (index + 1)]
+            for plane in frame.planes:
+                floats = [value / 128 - 1 for value in row] * (plane.buffer_size // 4608)
+                plane.update(struct.pack(f"{len(floats)}f", *floats))
+            frame.pts, frame.sample_rate = index * 1152, rate
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def id3(data: bytes) -> bytes:
+    """Return a tag that stands before frames."""
+    size = bytes(len(data) >> shift & 127 for shift in (21, 14, 7, 0))
+    return b"ID3\4\0\0" + size + data
+
+
+def framed(head: bytes) -> bytes:
+    """Return a text as a frame of stereo without a note in it."""
+    return (head + bytes(32) + 70 * SECRET)[: 384 if head[2] & 4 else 417]
+
+
+ABOUT: dict[str, Callable[[bytes], bytes]] = {
+    "a text": lambda _: 40 * SECRET,
+    "zeros and a text": lambda _: bytes(999) + SECRET + bytes(99),
+    "ID3v1": lambda _: b"TAG" + SECRET.ljust(125, b"\0"),
+    "ID3v1, enhanced": lambda _: b"TAG+" + SECRET.ljust(223, b"\0"),
+    "ID3v2": lambda _: id3(b"TIT2\0\0\0\7\0\0\0" + SECRET),
+    "ID3v2 with a sound in it": lambda sound: id3(b"GEOB" + 9 * SECRET + sound + SECRET),
+    "ID3v2 that says it is longer": lambda _: b"ID3\4\0\0\x7f\x7f\x7f\x7f" + SECRET,
+    "APEv2": lambda _: b"APETAGEX\xd0\7\0\0" + bytes(20) + SECRET + b"APETAGEX" + bytes(24),
+    "Lyrics3": lambda _: b"LYRICSBEGININD0000200" + SECRET + b"000030LYRICS200",
+    "a RIFF chunk": lambda _: b"LIST\x10\0\0\0INFOIART" + SECRET,
+    "a picture": lambda _: picture("JPEG") + SECRET + picture("PNG"),
+    "what begins like a frame": lambda _: b"\xff\xfb\x90\x00" + 200 * SECRET,
+    "what begins like two frames": lambda _: 2 * (b"\xff\xfb\x90\x00" + 69 * SECRET)[:417],
+    "a single frame in a text": lambda _: SECRET + framed(b"\xff\xfb\x90\x00") + SECRET,
+    "a frame of another rate": lambda _: framed(b"\xff\xfb\x94\x00"),
+    "half a frame": lambda sound: sound[-300:-100] + SECRET,
+}
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+@pytest.mark.parametrize("about", ABOUT)
+async def test_of_an_mp3_its_frames_leave_and_nothing_else(
+    tmp_path: Path, about: str, place: str
+) -> None:
+    """Whatever it is called: what is no frame may be about the person."""
+    sound = noisy_mp3(tmp_path / "made", 44_100, "stereo")
+    frames = samples(sound, "mp3")
+    alone = b"".join(frames)
+    words = ABOUT[about](alone)
+    half = len(b"".join(frames[:20]))
+    source = {
+        "before": id3(b"") + words + alone,
+        "between": alone[:half] + words + alone[half:],
+        "after": alone + words,
+    }[place]
+    clip = await look(tmp_path, source, "audio")
+    assert (SECRET in source, SECRET in clip.data) == (True, False)
+    assert clip.data.endswith(alone)
+    assert mp3_frames.frames_alone(clip.data) == clip.data
+
+
+@pytest.mark.parametrize("layout", ["mono", "stereo"])
+@pytest.mark.parametrize("rate", [8000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000])
+def test_no_frame_stays_behind(tmp_path: Path, rate: int, layout: str) -> None:
+    """Whichever of the three versions it is of."""
+    sound = noisy_mp3(tmp_path / "made", rate, layout)
+    frames = samples(sound, "mp3")
+    known, data = clip_copy.copy(sound, "mp3")
+    assert samples(data, "mp3") == frames
+    assert len(frames) >= rate // 1152
+    assert known["codec"] == "mp3"
+
+
+@pytest.mark.parametrize("checked", [False, True], ids=["bare", "with a checksum"])
+def test_an_index_that_is_no_frame_of_sound_is_written_anew(tmp_path: Path, checked: bool) -> None:
+    """It has room for words, and one stands in the middle where files were joined."""
+    sound = mp3_frames.frames_alone(noisy_mp3(tmp_path / "made", 44_100, "stereo"))
+    frames = b"".join(samples(sound, "mp3"))
+    index = bytearray(sound.removesuffix(frames))
+    assert b"Info" in index
+    if checked:
+        index = index[:1] + b"\xfa" + index[2:4] + b"\0\0" + index[4:-2]
+    index[-20:] = SECRET.ljust(20, b"\0")
+    _, data = clip_copy.copy(bytes(index) + frames + bytes(index) + frames, "mp3")
+    assert SECRET not in data
+    assert data.endswith(frames + frames)
+
+
+def riff(*chunks: tuple[bytes, bytes, int | None]) -> bytes:
+    """Return a WAV of chunks: kind, content, and the length that it claims if not its own."""
+    body = b"".join(
+        kind + struct.pack("<I", len(data) if size is None else size) + data + bytes(len(data) % 2)
+        for kind, data, size in chunks
+    )
+    return b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WAVE" + body
+
+
+FORM, TONE = wav(2)[20:36], bytes(range(256)) * 125
+TAG = (b"LIST", b"INFOIART\6\0\0\0" + SECRET, None)
+WAVS = {
+    "tags before": [
+        (b"bext", SECRET.ljust(602), None),
+        (b"fmt ", FORM, None),
+        (b"data", TONE, None),
+    ],
+    "tags behind": [(b"fmt ", FORM, None), (b"data", TONE, None), TAG],
+    "a format that is longer": [(b"fmt ", FORM + b"\6\0" + SECRET, None), (b"data", TONE, None)],
+    "another sound": [(b"fmt ", FORM, None), (b"data", TONE, None), (b"data", SECRET, None)],
+}
+
+
+@pytest.mark.parametrize("chunks", WAVS.values(), ids=WAVS)
+def test_of_a_wav_its_sound_leaves_and_nothing_else(
+    chunks: list[tuple[bytes, bytes, int | None]],
+) -> None:
+    """Wherever the rest of it stands."""
+    source = riff(*chunks)
+    known, data = clip_copy.copy(source, "wav")
+    assert (SECRET in source, SECRET in data) == (True, False)
+    assert (known["seconds"], data[-len(TONE) :]) == (2, TONE)
+
+
+@pytest.mark.parametrize("size", [0, len(TONE) + 27, 2**32 - 1])
+def test_a_sound_that_does_not_say_where_it_ends_does_not_leave(size: int) -> None:
+    """Readers take what stands behind it for a part of it."""
+    with pytest.raises(clip_copy.NotTaken):
+        clip_copy.copy(riff((b"fmt ", FORM, None), (b"data", TONE, size), TAG), "wav")
 
 
 async def test_pictures_and_one_track_of_sound_go_along_and_nothing_else(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from media.test_metadata import chunk
 from PIL import Image, ImageCms, ImageDraw, ImageFont, features
-from support.profiles import PROFILES, meant
+from support.profiles import GREY, PROFILES, meant, meant_by_exponent
 
 from meigen_mcp.media import colours as media_colours
-from meigen_mcp.media import frames, previews
+from meigen_mcp.media import frames, local_files, previews
 from meigen_mcp.media.drawn import Drawn
 from meigen_mcp.media.fitting import likeness
 from meigen_mcp.media.frames import Frame
@@ -201,13 +201,134 @@ def test_a_preview_has_the_colours_that_codes_mean(kind: str, tmp_path: Path) ->
     assert {what for what in far if far[what] > 3} == set()
 
 
+def with_chunks(source: bytes, **numbers: Sequence[int]) -> bytes:
+    """Return a PNG that has chunks of numbers of four bytes right behind its header."""
+    chunks = [
+        chunk(name.encode(), struct.pack(f">{len(given)}I", *given))
+        for name, given in numbers.items()
+    ]
+    return source[:33] + b"".join(chunks) + source[33:]
+
+
+def exact(kind: str, profile: bytes | None = None) -> Callable[[Image.Image], bytes]:
+    """Return what writes a picture in a format, without changing a pixel that is grey."""
+    return lambda image: encoded(image, kind, icc_profile=profile, **KINDS[kind])
+
+
+TOLD: dict[str, tuple[Callable[[Image.Image], bytes], float]] = {
+    "cICP, linear": (lambda image: with_codes(encoded(image), 1, 8), 1.0),
+    "cICP, of PAL": (lambda image: with_codes(encoded(image), 5, 5), 2.8),
+    "gAMA": (lambda image: with_chunks(encoded(image), gAMA=[100_000]), 1.0),
+    "PNG, by grey": (exact("PNG", GREY), 461 / 256),
+    "PNG, by colours": (exact("PNG", PROFILES["Adobe RGB"]), 563 / 256),
+    "nclx, linear": (lambda image: with_codes(exact("AVIF")(image), 1, 8), 1.0),
+    "JPEG, by grey": (exact("JPEG", GREY), 461 / 256),
+    "JPEG, by colours": (exact("JPEG", PROFILES["Adobe RGB"]), 563 / 256),
+    "WebP, by grey": (exact("WEBP", GREY), 461 / 256),
+    "AVIF, by grey": (exact("AVIF", GREY), 461 / 256),
+}
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [("L", told) for told in TOLD]
+    + [(mode, told) for mode in ("LA", "I;16", "1") for told in list(TOLD)[:5]],
+)
+@pytest.mark.parametrize("value", [30, 100, 200])
+def test_grey_is_shown_as_bright_as_it_is_meant(
+    value: int, mode: str, told: str, tmp_path: Path
+) -> None:
+    """In previews and references, whichever way the file tells its colours."""
+    write, exponent = TOLD[told]
+    pixel: Any = {"L": value, "LA": (value, 255), "I;16": 257 * value, "1": 255}[mode]
+    source = write(Image.new(mode, (64, 64), pixel))
+    right = pytest.approx(meant_by_exponent(255 if mode == "1" else value, exponent), abs=3)
+    assert shown_and_sent(source, tmp_path) == [(right,) * 3] * 2
+
+
+def shown_and_sent(source: bytes, folder: Path) -> list[Any]:
+    """Return a pixel of the preview of a picture, and of what would be uploaded."""
+    shown = opened(of_images([put(folder, source)]))
+    sent = Image.open(BytesIO(local_files.of_picture(source).data))
+    return [image.convert("RGB").getpixel((4, 4)) for image in (shown, sent)]
+
+
+def about(colour: Iterable[int]) -> tuple[Any, ...]:
+    """Return what is equal to a colour and to those within 3 of it in each channel."""
+    return tuple(pytest.approx(value, abs=3) for value in colour)
+
+
+def test_half_clear_grey_keeps_its_clearness() -> None:
+    """A profile of grey says nothing of it."""
+    source = encoded(Image.new("LA", (8, 8), (100, 128)), icc_profile=GREY)
+    sent = Image.open(BytesIO(local_files.of_picture(source).data)).convert("RGBA")
+    right: Any = (*about([meant_by_exponent(100, 461 / 256)] * 3), 128)
+    assert sent.getpixel((4, 4)) == right
+
+
+def test_a_profile_of_grey_changes_no_colours(tmp_path: Path) -> None:
+    """It cannot be meant for them."""
+    source = encoded(plain(8, 8, (230, 40, 40)), icc_profile=GREY)
+    assert shown_and_sent(source, tmp_path) == [about((230, 40, 40))] * 2
+
+
+P3 = [31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000]
+"""Of a cHRM: white, red, green and blue."""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wanted"),
+    [
+        ({"cHRM": P3}, meant("Display P3", (230, 40, 40))),
+        ({"gAMA": [55_556]}, tuple(meant_by_exponent(value, 1.8) for value in (230, 40, 40))),
+        ({"gAMA": [0]}, (230, 40, 40)),
+        ({"gAMA": [2**32 - 1]}, (255, 255, 255)),
+        ({"cHRM": [0] * 8}, (230, 40, 40)),
+        ({"cHRM": [1] * 8}, (230, 40, 40)),
+        ({"cHRM": [2**32 - 1] * 8}, (230, 40, 40)),
+    ],
+    ids=str,
+)
+def test_a_png_without_a_profile_may_tell_its_colours_by_numbers(
+    numbers: dict[str, list[int]], wanted: tuple[int, int, int], tmp_path: Path
+) -> None:
+    """As browsers take them; numbers that no colours have count as not there."""
+    source = with_chunks(encoded(plain(8, 8, (230, 40, 40))), **numbers)
+    assert shown_and_sent(source, tmp_path) == [about(wanted)] * 2
+
+
+def test_numbers_are_the_last_that_tells_colours(tmp_path: Path) -> None:
+    """A profile and a chunk that says sRGB go before them: they are but a stopgap beside these."""
+    pixel, numbers = (230, 40, 40), {"gAMA": [100_000], "cHRM": P3}
+    source = encoded(plain(8, 8, pixel), icc_profile=PROFILES["Adobe RGB"])
+    found = shown_and_sent(with_chunks(source, **numbers), tmp_path)
+    assert found == [about(meant("Adobe RGB", pixel))] * 2
+    source = with_chunks(encoded(plain(8, 8, pixel)), **numbers)
+    source = source[:33] + chunk(b"sRGB", b"\0") + source[33:]
+    assert shown_and_sent(source, tmp_path) == [about(pixel)] * 2
+
+
+@pytest.mark.parametrize(
+    "tell",
+    [lambda source: with_codes(source, 12, 13), lambda source: with_chunks(source, cHRM=P3)],
+    ids=["codes", "numbers"],
+)
+def test_a_long_text_before_its_colours_hides_nothing(
+    tell: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    """Our own marks put a prompt of up to 32,000 characters there."""
+    told = tell(encoded(plain(64, 64, (230, 40, 40))))
+    source = told[:33] + chunk(b"tEXt", b"parameters\0" + b"fox " * 50_000) + told[33:]
+    assert shown_and_sent(source, tmp_path) == [about(meant("Display P3", (230, 40, 40)))] * 2
+
+
 @pytest.mark.parametrize("length", [0, 1, 4, 2**31])
 def test_codes_that_break_off_change_nothing(length: int) -> None:
     """Whatever length they claim."""
     source = encoded(plain(64, 64))
     head = source[:33] + struct.pack(">I", length) + b"cICP"
-    assert media_colours.of_picture(head, None) is None
-    assert media_colours.of_picture(source[:4], b"its profile") == b"its profile"
+    assert media_colours.of_picture(BytesIO(head), None) is None
+    assert media_colours.of_picture(BytesIO(source[:4]), b"its profile") == b"its profile"
 
 
 def test_a_broken_profile_changes_nothing(tmp_path: Path) -> None:

@@ -307,7 +307,7 @@ KNOWN = Draft(Decimal(208), 1_796_385_600.0, {"draftGenerationId": "g-1"})
         ({"expiresAt": 1_796_385_600}, KNOWN),
         ({"expiresAt": 1_796_385_600_000}, KNOWN),
         ({"expiresAt": "2026-12-04T12:00:00Z"}, KNOWN),
-        ({"expiresAt": "soon"}, replace(KNOWN, expires_at=None)),
+        ({"expiresAt": 1_796_385_600_000.0}, KNOWN),
         ({"finalRequest": None}, replace(KNOWN, request={})),
         ({"finalRequest": {"draftGenerationId": 5}}, replace(KNOWN, request={})),
         ({"finalRequest": {"a": "b", "idempotencyKey": "x"}}, replace(KNOWN, request={})),
@@ -323,6 +323,38 @@ def test_what_a_status_says_of_a_final_is_read_as_far_as_it_is_meant(
     """A handle that would change what is made, or that is no word, is no handle."""
     said = {"status": "completed", "seedanceDraft": SAID | changes}
     assert replies.report(said, lambda _: True).draft == known
+
+
+CANNOT_BE = [
+    "soon", "", "NaN", "infinity", "1796385600", "12:00", "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:59:59-14:00", "9999-12-31", "10000-01-01T00:00:00Z", "+010000-01-01T00:00:00Z",
+    "1970-01-01T00:00:00Z", "2262-04-11", "x" * 10_000, 0, 1, -1, -1_796_385_600, 2**31 * 2,
+    10**11, 10**13, 10**15, 10**300, 1e300, float("nan"), float("inf"), float("-inf"), True, None,
+    [], {}, ["2026-12-04"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", CANNOT_BE, ids=lambda said: str(said)[:30])
+def test_a_time_that_cannot_be_is_none(said: Any) -> None:
+    """Then the seven days count for which drafts are kept."""
+    told = {"status": "completed", "seedanceDraft": SAID | {"expiresAt": said}}
+    assert replies.report(told, lambda _: True).draft == replace(KNOWN, expires_at=None)
+
+
+@pytest.mark.parametrize("stored", [-1.0, 0.0, 1e11, 1e300, 4e9, None])
+async def test_a_time_that_cannot_be_breaks_no_answer(
+    stored: float | None, settings: Settings
+) -> None:
+    """A ledger may hold one; a year beyond the seven days is none either."""
+    async with connect(settings, sandbox()) as on:
+        first = await draft(on)
+        until = first["draft"]["expiresAt"]
+        odd = {"final_credits": "208", "expires_at": stored, "request": {"draftGenerationId": "x"}}
+        change = "UPDATE generations SET draft = ? WHERE request_id = ?"
+        execute(settings.data_dir, change, json.dumps(odd), first["requestId"])
+        told = await on.call("check_status", requestId=first["requestId"])
+        (row,) = (await on.call("check_status"))["generations"]
+    assert told["draft"]["expiresAt"][:13] == row["draft"]["expiresAt"][:13] == until[:13]
 
 
 async def test_without_a_way_to_it_the_final_is_rendered_on_meigen_ai(settings: Settings) -> None:

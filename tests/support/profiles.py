@@ -24,12 +24,18 @@ def _fixed(*numbers: float) -> bytes:
     return struct.pack(f">{len(numbers)}i", *(round(number * 65536) for number in numbers))
 
 
+_WHITE = b"XYZ " + bytes(4) + _fixed(0.9642, 1.0, 0.8249)
+
+
 def _profile(primaries: tuple[Rgb, Rgb, Rgb], curve: bytes) -> bytes:
-    """Return a display profile of primaries and one curve (ICC.1:2022)."""
+    """Return a display profile of primaries and one curve."""
     xyz = [b"XYZ " + bytes(4) + _fixed(*primary) for primary in primaries]
-    white = b"XYZ " + bytes(4) + _fixed(0.9642, 1.0, 0.8249)
-    named = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt"), (*xyz, white), strict=True))
-    named |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
+    named = dict(zip((b"rXYZ", b"gXYZ", b"bXYZ", b"wtpt"), (*xyz, _WHITE), strict=True))
+    return _written(b"RGB ", named | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve))
+
+
+def _written(space: bytes, named: dict[bytes, bytes]) -> bytes:
+    """Return a display profile (ICC.1:2022)."""
     table, body = b"", b""
     start = 128 + 4 + 12 * len(named)
     for name, data in named.items():
@@ -37,7 +43,7 @@ def _profile(primaries: tuple[Rgb, Rgb, Rgb], curve: bytes) -> bytes:
         table += name + struct.pack(">II", start + len(body), len(data))
         body += padded
     size = start + len(body)
-    head = struct.pack(">I4xI4s4s4s12x4s", size, 0x04300000, b"mntr", b"RGB ", b"XYZ ", b"acsp")
+    head = struct.pack(">I4xI4s4s4s12x4s", size, 0x04300000, b"mntr", space, b"XYZ ", b"acsp")
     head += bytes(28) + _fixed(0.9642, 1.0, 0.8249)
     return head.ljust(128, b"\0") + struct.pack(">I", len(named)) + table + body
 
@@ -46,6 +52,10 @@ DISPLAY_P3 = _profile(
     _DISPLAY_P3, b"para" + bytes(4) + struct.pack(">HH", 3, 0) + _fixed(*_SRGB_CURVE)
 )
 ADOBE_RGB = _profile(_ADOBE_RGB, b"curv" + bytes(4) + struct.pack(">IH", 1, 563))
+GREY = _written(
+    b"GRAY", {b"wtpt": _WHITE, b"kTRC": b"curv" + bytes(4) + struct.pack(">IH", 1, 461)}
+)
+"""Of grey alone, with an exponent of 1.8, as old printers and screens have it."""
 PROFILES = {"Display P3": DISPLAY_P3, "Adobe RGB": ADOBE_RGB}
 
 
@@ -61,6 +71,11 @@ def meant(name: str, pixel: tuple[int, int, int]) -> tuple[int, int, int]:
         round(255 * _number(sum(a * b for a, b in zip(row, xyz, strict=True)))) for row in _TO_SRGB
     )
     return red, green, blue
+
+
+def meant_by_exponent(value: int, exponent: float) -> int:
+    """Return the sRGB of a number between 0 and 255 whose light is that power of it."""
+    return round(255 * _number((value / 255) ** exponent))
 
 
 def _light(number: float) -> float:

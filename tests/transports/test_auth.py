@@ -174,6 +174,8 @@ OURS = (
     "[::1]:80",
     "Pictures.Example:443",
     "127.0.0.9",
+    "localhost.",
+    "Pictures.example.:443",
 )
 FOREIGN = (
     "",
@@ -184,6 +186,9 @@ FOREIGN = (
     "localhost@evil.example",
     "localhost:80:80",
     "[::1",
+    "[::1].",
+    ".",
+    "localhost..",
     "::1",
     "192.0.2.1",
     EVERYWHERE,
@@ -216,6 +221,14 @@ def test_a_host_that_is_not_ours_is_refused(host: str) -> None:
     assert recognised(ACCESS, host=host).startswith("421 ")
     if host:
         assert recognised(ACCESS, host="localhost", origin=f"http://{host}").startswith("403 ")
+
+
+def test_a_name_that_is_given_with_a_dot_is_the_name(settings: Settings) -> None:
+    """Browsers send it as it stands in the address; what names the root is still no loopback."""
+    access = access_for(guarded(settings), "127.0.0.1", ("Team.example.",))
+    assert [recognised(access, host=host) for host in ("team.example", "team.example.")] == ["", ""]
+    near = Headers({"host": "localhost.", **bearer(SECRET)})
+    assert replace(ACCESS, guarded=True).admit(near)
 
 
 def test_a_refused_host_is_told_the_option() -> None:
@@ -290,10 +303,42 @@ PROXIED: Mapping[str, Mapping[str, str]] = {
             "X-Azure-ClientIP",
             "Fly-Forwarded-Port",
             "Tailscale-User-Login",
+            "X-Vercel-Forwarded-For",
+            "X-Vercel-Id",
+            "X-MS-Forwarded-Client-IP",
+            "X-NF-Client-Connection-IP",
+            "X-Remote-IP",
+            "X-Remote-Addr",
+            "X-Originating-IP",
+            "X-Host",
+            "X-Scheme",
+            "X-Url-Scheme",
+            "X-Rewrite-URL",
+            "Front-End-Https",
+            "X-Nginx-Proxy",
+            "X-Request-Start",
+            "X-Varnish",
+            "Surrogate-Capability",
+            "CloudFront-Viewer-Address",
+            "X-Amz-Cf-Id",
+            "Akamai-Origin-Hop",
+            "X-Railway-Edge",
+            "X-GitHub-Request-Id",
+            "Ngrok-Trace-Id",
+            "X-Tunnel-Authorization",
         )
     },
 }
-NO_PROXY_S = ("User-Agent", "Mcp-Session-Id", "X-MCP-Proxy-Auth", "Traceparent", "X-Request-Id")
+NO_PROXY_S = (
+    "User-Agent",
+    "Mcp-Session-Id",
+    "X-MCP-Proxy-Auth",
+    "Traceparent",
+    "X-Request-Id",
+    "Mcp-Method",
+    "X-Requested-With",
+    "Client",
+)
 
 
 @pytest.mark.parametrize("sign", PROXIED)

@@ -70,6 +70,19 @@ class PostgresOffers:
 
         return await self._database.write(keep)
 
+    async def forget(self, made_before: float) -> None:
+        """Take out what was offered before a time."""
+        person = self._accounts.person
+
+        async def take_out(db: Connection) -> None:
+            await db.execute(
+                b"DELETE FROM meigen.offers WHERE made_at < %s"
+                + (rows.OF_PERSON.encode() if person else b""),
+                (made_before, *([person] if person else [])),
+            )
+
+        await self._database.write(take_out)
+
 
 async def _standing(db: Connection, request_id: str, now: float, lock: str = "") -> list[Offer]:
     found = await rows.every(

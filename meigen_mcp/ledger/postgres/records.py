@@ -18,8 +18,6 @@ from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overvie
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.reports import Balance
 
-_OF_PERSON = " AND strpos(account, '#') > 0 AND split_part(account, '#', 2) = %s"
-
 
 class PostgresRecords:
     """The records that may be shown; see `Records`."""
@@ -81,10 +79,11 @@ class PostgresRecords:
         async def query(db: Connection) -> Overview:
             jobs = [job for _, job in await self._newest(db, limit, None)]
             person = self._accounts.person
+            theirs = rows.OF_PERSON if person else ""
             held = await rows.one(
                 db,
                 "SELECT coalesce(sum(millicredits), 0) FROM meigen.generations"  # noqa: S608  # ours
-                f" WHERE created_at > %s AND credits_used IS NULL{_OF_PERSON if person else ''}",
+                f" WHERE created_at > %s AND credits_used IS NULL{theirs}",
                 (now - MONTH, *([person] if person else [])),
             )
             today = await spent(db, now - DAY, person)
@@ -167,7 +166,7 @@ class PostgresRecords:
                 "SELECT * FROM meigen.generations WHERE status IN ('completed', 'failed')"  # noqa: S608  # ours
                 " AND next_look IS NULL AND finished_at < %s"
                 " AND (prompt <> '' OR preview IS NOT NULL OR strpos(files, '\"') > 0)"
-                f"{_OF_PERSON if person else ''} ORDER BY id",
+                f"{rows.OF_PERSON if person else ''} ORDER BY id",
                 (ended_before, *([person] if person else [])),
             )
             return [rows.read(row) for row in found]

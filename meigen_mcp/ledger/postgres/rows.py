@@ -24,6 +24,8 @@ _SAVE = (
     " RETURNING version"
 )
 FIND = "SELECT * FROM meigen.generations WHERE account = %s AND request_id = %s"
+OF_PERSON = " AND strpos(account, '#') > 0 AND split_part(account, '#', 2) = %s"
+"""The end of a condition: the rows of one person, whatever the token was."""
 UNANSWERED = (
     "abandoned = CASE WHEN adopted THEN abandoned ELSE NOT answered END,"
     " adopted = CASE WHEN abandoned THEN answered ELSE adopted END"

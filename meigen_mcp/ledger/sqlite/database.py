@@ -123,6 +123,7 @@ class Database:
         if _patiently(lambda: db.execute("PRAGMA journal_mode=WAL").fetchone()[0]) != "wal":
             raise self._unfit()
         db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA secure_delete=ON")  # what is freed is overwritten
         db.execute("PRAGMA wal_autocheckpoint=0")  # see `copy_back`
         db.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
         if sys.platform == "darwin":

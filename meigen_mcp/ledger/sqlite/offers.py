@@ -58,6 +58,17 @@ class SqliteOffers:
 
         return await self._worker.write(keep)
 
+    async def forget(self, made_before: float) -> None:
+        """Take out what was offered before a time."""
+        person = self._accounts.person or None
+        await self._worker.write(
+            lambda db: db.execute(
+                "DELETE FROM offers WHERE made_at < ? AND (? IS NULL OR instr(account, '#') > 0"
+                " AND substr(account, instr(account, '#') + 1) = ?)",
+                (made_before, person, person),
+            )
+        )
+
 
 def _standing(db: sqlite3.Connection, request_id: str, now: float) -> list[Offer]:
     found = db.execute(

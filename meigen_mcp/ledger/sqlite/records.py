@@ -172,7 +172,6 @@ class SqliteRecords:
         """Take what was asked for, and files, out of records that have ended."""
 
         def take_out(db: sqlite3.Connection) -> list[Generation]:
-            db.execute("PRAGMA secure_delete = ON")  # what is freed is overwritten
             same = [job for job in jobs if rows.find(db, job.account, job.request_id) == job]
             version = rows.tick(db)
             db.executemany(

@@ -162,3 +162,16 @@ async def test_of_too_many_offers_the_oldest_without_a_yes_gives_way(ledger: Led
     now = NOW + len(ids)
     found = [(await ledger.calls.open_call(replace(JOB, created_at=now), one)).offer for one in ids]
     assert [one for one, offer in zip(ids, found, strict=True) if offer is None] == [ids[1]]
+
+
+async def test_what_was_offered_before_a_time_is_forgotten(
+    ledger: Ledger, stranger: Ledger
+) -> None:
+    """Whoever's it is, and nothing that was offered since."""
+    await ledger.offers.note(OFFER, "offered")
+    await stranger.offers.note(replace(OFFER, request_id="theirs"), "offered")
+    await ledger.offers.note(replace(OFFER, request_id="later", made_at=NOW + 9), "offered")
+    await ledger.offers.forget(NOW + 9)
+    ids = (OFFER.request_id, "theirs", "later")
+    left = [offer.request_id for one in ids for offer in await ledger.offers.standing(one, NOW + 9)]
+    assert left == ["later"]

@@ -255,3 +255,13 @@ async def test_what_stands_under_one_id_is_told(ledger: Ledger, ann: Share, bob:
     ]
     assert await ledger.offers.standing(call.request_id, NOW + 2) == offers[::-1]
     assert await ledger.offers.standing(call.request_id, NOW + HOUR) == offers[1:]
+
+
+async def test_a_person_forgets_their_own_offers_alone(
+    ledger: Ledger, ann: Share, bob: Share
+) -> None:
+    """Another's stand as they did."""
+    call = intent()
+    mine, theirs = [await s.offers.note(Offer.of(call), "offered") for s in (ann, bob)]
+    await ann.offers.forget(mine.made_at + 1)
+    assert await ledger.offers.standing(call.request_id, mine.made_at) == [theirs]
