@@ -44,6 +44,9 @@ SUBMIT_WITHIN = 60 * 60.0
 """Seconds after its creation in which an intent may be sent for the first time."""
 RESUBMIT_WITHIN = 15 * 60.0
 """Seconds after its first POST in which a lost one may be repeated with the same key."""
+ARRIVES_WITHIN = 180.0
+"""Seconds awake for which a POST whose reply was lost may still arrive: a machine that wakes sends
+again, for minutes, what nobody confirmed."""
 AHEAD = 60.0
 """Seconds by which a stored time may lie ahead (clocks are set); beyond that it allows nothing."""
 SETTLED_AFTER = 60 * 60.0

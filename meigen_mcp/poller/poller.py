@@ -23,6 +23,7 @@ from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
 from meigen_mcp.poller.keys import Keys
 from meigen_mcp.poller.past import Past
+from meigen_mcp.poller.permission import Permission
 from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
@@ -88,10 +89,11 @@ class Poller:
         self._sameness = Sameness(ledger.accounts, api, monotonic)
         self._api = api
         self._schedule = Schedule(interval)
-        self._keys = Keys(ledger.queue)
+        self._keys = Keys(ledger.queue, monotonic)
         self._past = Past(ledger.queue, interval, monotonic)
         self._clock = clock
         self._clocks = Clocks(clock, monotonic)
+        self._permission = Permission(self._clocks)
         self._jitter = jitter
         self._room = Room()
         self._postponed = Postponed(ledger.queue, monotonic)
@@ -180,15 +182,6 @@ class Poller:
             self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
         self._jump = 0.0  # only now: what could not be done is done in the next turn
 
-    def _lapsed(self, at: float, within: float) -> bool:
-        """Say whether something may not be done any more, by either clock.
-
-        What lies ahead was stored before the clock was set back: then nobody knows.
-        """
-        now = self._clock()
-        elapsed = self._clocks.since(min(at, now) if at <= now + generation.AHEAD else at)
-        return elapsed is None or elapsed >= within
-
     def _pause(self, due_at: float | None) -> float:
         return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
 
@@ -247,10 +240,14 @@ class Poller:
     # --- submitting -----------------------------------------------------------------------------
 
     async def _submit(self, job: Generation) -> None:
-        now = self._clock()
-        if self._lapsed(job.created_at, generation.SUBMIT_WITHIN):
-            await self._change(job, lambda j: generation.expired(j, now))
+        if self._permission.to_send(job):
+            await self._post(job)
             return
+        now = self._clock()
+        await self._change(job, lambda j: generation.expired(j, now))
+
+    async def _post(self, job: Generation) -> None:
+        now = self._clock()
         await self._past.learn(job.model_id)  # before it counts: then only the reply does
         slot = await self._queue.begin_post(
             job, now, held_until=now + POST_SECONDS + 10 + SLOT_FREED_AFTER
@@ -349,13 +346,13 @@ class Poller:
         free = isinstance(error, errors.RequestNotFound) or (
             isinstance(error, errors.InProgress) and error.retry_after == 0
         )
-        began = job.posted_at or job.created_at
-        if free and self._accounts.own(job) and not self._lapsed(began, generation.RESUBMIT_WITHIN):
-            await self._submit(job)
+        if free and self._accounts.own(job) and self._permission.to_repeat(job):
+            await self._post(job)
             return
 
+        absent = isinstance(error, errors.RequestNotFound) and self._keys.surely_absent(key_of(job))
         keyed = isinstance(error, errors.UnreadableReply) and await self._keys.known()
-        when = When(self._schedule, now, jitter, keyed=keyed)
+        when = When(self._schedule, now, jitter, keyed=keyed, absent=absent)
 
         def change(job: Generation) -> Generation:
             return after_failed_lookup(job, error, when)

@@ -10,6 +10,8 @@ from meigen_mcp.reports import Fault, Report
 
 MOST_GARBLED = 3
 """Undocumented answers in a row after which the API counts as one that knows no keys."""
+ABSENT_EVERY = 30.0
+"""Seconds between looks for what may still be on its way."""
 REFUSALS = (
     errors.Unauthorized,
     errors.Forbidden,
@@ -31,6 +33,7 @@ class When:
         jitter: a factor for pauses.
         hold_until: until when the API wants no submission.
         keyed: the API showed that it knows keys, so pages in its place are somebody else's.
+        absent: MeiGen has had nothing under the key for so long that nothing arrives any more.
     """
 
     schedule: Schedule
@@ -38,6 +41,7 @@ class When:
     jitter: float
     hold_until: float | None = None
     keyed: bool = False
+    absent: bool = False
 
     def again(self, job: Generation, error: ApiError) -> float:
         """Return when to try again after a try that taught nothing."""
@@ -68,8 +72,8 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
     """
     match error:
         case errors.Unreachable(sent=False) if first:
-            # Provably never left: an intent again, to be sent as long as one may be.
-            again = when.again(job, error)
+            # Provably never left: an intent again, tried each minute as long as it may be sent.
+            again = when.now + when.schedule.backoff(job, when.jitter)
             return generation.unsent(generation.unreached(job, again, error), again)
         case errors.RateLimited() if first:
             return generation.unsent(job, when.hold_until)
@@ -95,8 +99,10 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
     job = generation.named(job, error)
     since = when.now - (job.posted_at or job.created_at)
     match error:
-        case errors.RequestNotFound():
+        case errors.RequestNotFound() if when.absent:
             return generation.expired(job, when.now)
+        case errors.RequestNotFound():  # what was sent last may still be on its way
+            return generation.postponed(job, when.now + ABSENT_EVERY)
         case errors.InsufficientCredits():
             return generation.parked(job, error, posted=True)
         case errors.GenerationGone():

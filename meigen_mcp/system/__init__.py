@@ -210,21 +210,25 @@ class Clocks:
         before, self._apart = self._apart, self.wall() - self.monotonic()
         return self._apart - before
 
-    def since(self, at: float) -> float | None:
+    def since(self, at: float, ahead: float = 0.0) -> float | None:
         """Return the seconds since a stored time, by the clock that counts more.
 
         What happened in this process is to be asked about at once, so that its monotonic time is
         known; otherwise that clock counts from the first question.
 
+        Args:
+            at: the time.
+            ahead: seconds by which it may lie ahead; then only the monotonic clock counts.
+
         Returns:
-            None: the time lies ahead. The clock was set back since, so nothing is known.
+            None: the time lies further ahead. The clock was set back since, so nothing is known.
         """
         now, running = self.wall(), self.monotonic()
-        if at > now:
+        if at > now + ahead:
             return None
         if len(self._began) >= _MOST_TIMES and at not in self._began:
             del self._began[next(iter(self._began))]
-        began = self._began.setdefault(at, running - (now - at))
+        began = self._began.setdefault(at, running - max(0.0, now - at))
         return max(now - at, running - began)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from support.workbench import Clock, Someone, Workbench, answers, refused, workbench
 
@@ -159,14 +160,17 @@ async def test_an_intent_is_still_sent_after_a_small_correction(tmp_path: Path) 
         assert (await on.reread(job)).status == "completed"
 
 
-async def test_an_intent_ends_after_an_hour_by_the_clock_that_nobody_sets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [-5, -62])
+async def test_an_intent_ends_after_an_hour_by_the_clock_that_nobody_sets(
+    tmp_path: Path, seconds: float
+) -> None:
     """Though the other one was set back again and again, a little each time."""
     async with workbench(tmp_path) as on:
         job = await _unsent(on)
         on.wire.faults["submit"] = [refused] * 1000
         for _ in range(60):
             on.clock.now += 61
-            on.clock.set(-5)
+            on.clock.set(seconds)
             await on.poller.step()
         on.wire.faults.clear()
         sent = len(on.wire.posts())
@@ -188,10 +192,73 @@ async def test_a_lost_one_is_not_repeated_once_the_clock_was_set(
         job = (await on.generate(**CALL)).job
         assert job.status == "submitting"
         on.clock.set(seconds)
-        await _pass(on, 90)
+        await _pass(on, 300)
         ended = await on.reread(job)
         assert len(on.wire.posts()) == 1
-    assert ended.status != "submitting"
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.charged) == ("expired", "no")
+
+
+@dataclass
+class OnItsWay:
+    """A POST that was cut, and that the system sends once more when there is a network again."""
+
+    on: Workbench
+    held: httpx.Request | None = None
+
+    async def __call__(self, request: httpx.Request, _: httpx.AsyncBaseTransport) -> httpx.Response:
+        """Keep it."""
+        headers, content = request.headers, request.content
+        self.held = httpx.Request("POST", request.url, headers=headers, content=content)
+        raise httpx.ReadTimeout("asleep", request=request)
+
+    async def arrive(self) -> None:
+        """Have the API get it."""
+        assert self.held is not None
+        await self.on.wire.handle_async_request(self.held)
+
+
+@pytest.mark.parametrize("how", ["ahead", "back", "asleep"])
+async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
+    tmp_path: Path, how: str
+) -> None:
+    """Though it may not be sent again: MeiGen had nothing at the first look, and then got it."""
+    async with workbench(tmp_path) as on:
+        sent = OnItsWay(on)
+        on.wire.faults["submit"], on.wire.faults["lookup"] = [sent], [refused]
+        job = (await on.generate(**CALL)).job
+        if how == "asleep":
+            on.clock.sleep(20 * 60)
+        else:
+            on.clock.set(HOUR if how == "ahead" else -HOUR)
+        await _pass(on, 100)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("submitting", 5, 0)
+        await sent.arrive()
+        await _pass(on, 100)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("completed", 5, 5)
+
+
+async def test_the_hour_of_an_intent_that_was_sent_late_proves_nothing(tmp_path: Path) -> None:
+    """MeiGen says that its own worker died: no word of what was charged; nor is it sent again."""
+    async with workbench(tmp_path) as on:
+        lost = OnItsWay(on)
+        busy = [answers(429, headers={"retry-after": "60"})] * 57
+        on.wire.faults["submit"] = [*busy, lost]
+        on.wire.faults["lookup"] = [
+            refused,
+            answers(409, body={"code": "in_progress", "retryAfterSeconds": 0}),
+        ]
+        job = (await on.generate(**CALL)).job
+        while lost.held is None:
+            await _pass(on, 10)
+        on.clock.now = max(on.clock.now, job.created_at + HOUR)
+        await _pass(on, 10)
+        sent, found = len(on.wire.posts()), await on.reread(job)
+        await lost.arrive()
+        assert (found.status, sent) == ("submitting", 58)
+        assert (await on.settle(found)).status == "completed"
 
 
 async def test_what_nobody_looks_at_any_more_is_looked_at_when_the_machine_wakes(
