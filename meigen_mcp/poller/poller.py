@@ -380,7 +380,10 @@ class Poller:
     async def _status(self, job: Generation) -> Report:
         """Ask how one stands whose id is known; an earlier token's as anybody may ask."""
         public = not self._accounts.own(job)
-        return await self._api.status(job.generation_id or "", public=public)
+        report = await self._api.status(job.generation_id or "", public=public)
+        if report.other_id is not None and await self._records.get(report.other_id) is not None:
+            raise errors.StatusBusy("MeiGen's answer is about another generation.")
+        return report
 
     async def _learn(self, job: Generation, report: Report) -> None:
         await self._past.learn(job.model_id)
