@@ -28,7 +28,7 @@ from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
-from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
     REFUSALS,
@@ -99,7 +99,7 @@ class Poller:
         self._postponed = Postponed(ledger.queue, monotonic)
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
-        self._resumed = media.folder is None
+        self._resumed = self._saves_nothing = media.folder is None
         self._looked_again = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
@@ -152,7 +152,7 @@ class Poller:
             self._next_reclaim = running + RECLAIM_EVERY
             await self._queue.reclaim(now)
         if not self._resumed:
-            await self._queue.resume_saving(now)
+            await self._queue.resume_saving(now, QUICK_FETCHES - 1)
             self._resumed = True
         if not self._looked_again:
             await self._queue.look_again(now)
@@ -179,7 +179,8 @@ class Poller:
             log.info("the clock was set, or the machine slept: %+.0f s", self._jump)
             self._postponed.forget()
             await self._queue.hurry(now)
-            self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
+            if self._jump > 0:  # it woke: as at a start
+                self._looked_again, self._resumed = False, self._saves_nothing
         self._jump = 0.0  # only now: what could not be done is done in the next turn
 
     def _pause(self, due_at: float | None) -> float:
