@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -238,6 +239,13 @@ class Poller:
         if after.terminal and not before.terminal:
             self._tally.count_end(after.status, after.media_type, used(after))
 
+    def _when(self, job: Generation, schedule: Schedule | None = None) -> When:
+        now = self._clock()
+        if job.accepted_at is None:  # it may be from now on
+            self._clocks.surely_since(now)
+        age = self._clocks.surely_since(job.accepted_at or job.posted_at or now)
+        return When(schedule or self._schedule, now, self._jitter(), age)
+
     # --- submitting -----------------------------------------------------------------------------
 
     async def _submit(self, job: Generation) -> None:
@@ -273,8 +281,8 @@ class Poller:
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
         schedule = self._past.schedule(slot.job.model_id)
-        when = When(schedule, now := self._clock(), self._jitter())
-        await self._end_post(slot, lambda j: after_report(j, report, when), now, accepted=True)
+        when = self._when(slot.job, schedule)
+        await self._end_post(slot, lambda j: after_report(j, report, when), when.now, accepted=True)
 
     async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
         """Ask once more what became of the POST before, which may have arrived meanwhile.
@@ -297,7 +305,7 @@ class Poller:
             hold_until = now + max(pause, self._schedule.interval)
 
         def change(job: Generation) -> Generation:
-            when = When(self._schedule, now, jitter, hold_until)
+            when = When(self._schedule, now, jitter, hold_until=hold_until)
             return after_refused_post(job, error, when, first=slot.first)
 
         await self._end_post(slot, change, now, hold_until)
@@ -343,22 +351,16 @@ class Poller:
         await self._keys.note()
 
     async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
-        now, jitter = self._clock(), self._jitter()
         free = isinstance(error, errors.RequestNotFound) or (
             isinstance(error, errors.InProgress) and error.retry_after == 0
         )
         if free and self._accounts.own(job) and self._permission.to_repeat(job):
             await self._post(job)
             return
-
         absent = isinstance(error, errors.RequestNotFound) and self._keys.surely_absent(key_of(job))
         keyed = isinstance(error, errors.UnreadableReply) and await self._keys.known()
-        when = When(self._schedule, now, jitter, keyed=keyed, absent=absent)
-
-        def change(job: Generation) -> Generation:
-            return after_failed_lookup(job, error, when)
-
-        await self._change(job, change)
+        when = replace(self._when(job), keyed=keyed, absent=absent)
+        await self._change(job, lambda j: after_failed_lookup(j, error, when))
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -366,11 +368,11 @@ class Poller:
         try:
             report = await self._status(job)
         except errors.ApiError as error:
-            now, jitter, problem = self._clock(), self._jitter(), error
+            when, problem = self._when(job), error
             self._tally.count("looks", answer=error.code)
 
             def change(job: Generation) -> Generation:
-                return after_failed_look(job, problem, When(self._schedule, now, jitter))
+                return after_failed_look(job, problem, when)
 
             ends = isinstance(problem, errors.GenerationGone | errors.JobNotFound)
             await self._change(job, change, durable=ends)
@@ -389,10 +391,10 @@ class Poller:
     async def _learn(self, job: Generation, report: Report) -> None:
         await self._past.learn(job.model_id)
         schedule = self._past.schedule(job.model_id)
-        when = When(schedule, now := self._clock(), self._jitter())
+        when = self._when(job, schedule)
         learnt = after_report(job, report, when)
         news = generation.postponed(learnt, job.next_look) != job
-        if not news and learnt.next_look is not None and learnt.next_look > now + TOGETHER:
+        if not news and learnt.next_look is not None and learnt.next_look > when.now + TOGETHER:
             self._postponed.add(job, learnt.next_look)
         else:
             await self._change(job, lambda j: after_report(j, report, when), durable=news)

@@ -31,6 +31,7 @@ class When:
         schedule: when the poller acts next.
         now: the time.
         jitter: a factor for pauses.
+        age: seconds since it was accepted, or sent, as far as both clocks are sure of it.
         hold_until: until when the API wants no submission.
         keyed: the API showed that it knows keys, so pages in its place are somebody else's.
         absent: MeiGen has had nothing under the key for so long that nothing arrives any more.
@@ -39,6 +40,7 @@ class When:
     schedule: Schedule
     now: float
     jitter: float
+    age: float = 0.0
     hold_until: float | None = None
     keyed: bool = False
     absent: bool = False
@@ -50,12 +52,12 @@ class When:
 
 def after_report(job: Generation, report: Report, when: When) -> Generation:
     """Return the record after a reply that says how it stands."""
-    job = generation.informed(job, report, when.now)
+    job = generation.informed(job, report, when.now, when.age)
     match job.status:
         case "completed":
             look_at: float | None = when.now
         case "processing":
-            look_at = when.schedule.after_look(job, when.now, when.jitter)
+            look_at = when.schedule.after_look(job, when.now, when.jitter, when.age)
         case _:
             look_at = None
     return generation.postponed(job, look_at)
@@ -97,7 +99,6 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
 def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generation:
     """Return the record after a lost reply was asked about; only an answer proves something."""
     job = generation.named(job, error)
-    since = when.now - (job.posted_at or job.created_at)
     match error:
         case errors.RequestNotFound() if when.absent:
             return generation.expired(job, when.now)
@@ -107,7 +108,7 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
             return generation.parked(job, error, posted=True)
         case errors.GenerationGone():
             return generation.failed(job, Fault.of(error), when.now)
-        case errors.JobNotFound() if since > generation.OBSERVED[job.media_type]:
+        case errors.JobNotFound() if when.age > generation.OBSERVED[job.media_type]:
             return generation.failed(job, Fault.of(error), when.now)
         case errors.UnreadableReply() if not when.keyed:
             if job.status == "unknown" or job.garbled + 1 >= MOST_GARBLED:
@@ -119,7 +120,7 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
 
 def after_failed_look(job: Generation, error: ApiError, when: When) -> Generation:
     """Return the record of one that is processing after a look that did not say how it stands."""
-    job = generation.observed(job, when.now)
+    job = generation.observed(job, when.age)
     match error:
         case errors.GenerationGone():
             return generation.failed(job, Fault.of(error), when.now)

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from support.workbench import Clock, Someone, Workbench, answers, refused, workbench
 
 from meigen_mcp.generation import Generation
+from meigen_mcp.sandbox.state import Options
 
 CALL: dict[str, Any] = {"modelId": "nanobanana-2", "wait": 0}
 HOUR = 3600.0
@@ -59,6 +60,24 @@ async def test_a_job_is_looked_at_whatever_the_clock_says(tmp_path: Path, second
         job = (await on.generate(**CALL)).job
         on.clock.set(seconds)
         await _pass(on, 60)
+        assert (await on.reread(job)).status == "completed"
+
+
+@pytest.mark.parametrize("seconds", [HOUR, 25 * HOUR, 40 * 24 * HOUR])
+@pytest.mark.parametrize("era", ["2026-05", "2026-09"])
+async def test_a_job_is_not_given_up_because_a_clock_was_set(
+    tmp_path: Path, era: Literal["2026-05", "2026-09"], seconds: float
+) -> None:
+    """The API of 2026-05 does not say how long it can still tell: that is counted here."""
+    options = Options(era=era, speed=1, rate_limit=1000, seed=1)
+    async with workbench(tmp_path, options=options) as on:
+        call: dict[str, Any] = {"modelId": "veo-3.1", "duration": 4, "wait": 0}
+        job = (await on.generate("generate_video", **call)).job
+        on.clock.set(seconds)
+        await _pass(on, 20)
+        found = await on.reread(job)
+        assert (found.status, found.unobserved) == ("processing", False)
+        await _pass(on, 130)
         assert (await on.reread(job)).status == "completed"
 
 
