@@ -180,8 +180,8 @@ class Poller:
             log.info("the clock was set, or the machine slept: %+.0f s", self._jump)
             self._postponed.forget()
             await self._queue.hurry(now)
-            if self._jump > 0:  # it woke: as at a start
-                self._looked_again, self._resumed = False, self._saves_nothing
+            self._resumed = self._saves_nothing
+            self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
         self._jump = 0.0  # only now: what could not be done is done in the next turn
 
     def _pause(self, due_at: float | None) -> float:

@@ -243,6 +243,23 @@ async def test_a_machine_that_wakes_before_its_network_loses_no_result(
     assert Path(after.files[0] or "").exists()
 
 
+async def test_saving_goes_on_when_a_clock_that_was_ahead_is_set_right(tmp_path: Path) -> None:
+    """Its day, and its week, were over by that clock only."""
+    async with workbench(tmp_path) as on:
+        saving(on, tmp_path / "media")
+        on.wire.faults["media"] = [broken] * 1000
+        job = (await on.generate(modelId="nanobanana-2")).job
+        await on.settle(job, HOUR / 2)
+        on.clock.set(40 * DAY)
+        rests = await on.settle(job, HOUR)
+        on.clock.set(-40 * DAY)
+        on.wire.faults.clear()
+        await on.poller.step()
+        after = await on.settle(await on.reread(job), HOUR)
+    assert rests.at_rest
+    assert (after.at_rest, after.unsaved) == (True, ())
+
+
 async def test_a_result_that_is_gone_is_not_asked_for_again(tmp_path: Path) -> None:
     """In its first minutes it may not be there yet; later, and at a start, it is not asked for."""
     async with workbench(tmp_path) as on:
