@@ -44,6 +44,9 @@ SUBMIT_WITHIN = 60 * 60.0
 """Seconds after its creation in which an intent may be sent for the first time."""
 RESUBMIT_WITHIN = 15 * 60.0
 """Seconds after its first POST in which a lost one may be repeated with the same key."""
+ARRIVES_WITHIN = 180.0
+"""Seconds awake for which a POST whose reply was lost may still arrive: a machine that wakes sends
+again, for minutes, what nobody confirmed."""
 AHEAD = 60.0
 """Seconds by which a stored time may lie ahead (clocks are set); beyond that it allows nothing."""
 SETTLED_AFTER = 60 * 60.0
@@ -255,10 +258,9 @@ def postponed(job: Generation, look_at: float | None) -> Generation:
     return replace(job, next_look=look_at)
 
 
-def observed(job: Generation, now: float) -> Generation:
+def observed(job: Generation, age: float) -> Generation:
     """Return the record with the word whether the API may still resolve it, by its age alone."""
-    late = now - (job.accepted_at or job.created_at) > OBSERVED[job.media_type]
-    return replace(job, unobserved=job.unobserved or late)
+    return replace(job, unobserved=job.unobserved or age > OBSERVED[job.media_type])
 
 
 def missed(job: Generation, look_at: float, error: ApiError) -> Generation:
@@ -279,12 +281,12 @@ def misread(job: Generation, look_at: float) -> Generation:
     return replace(job, garbled=job.garbled + 1, next_look=look_at)
 
 
-def informed(job: Generation, report: Report, now: float) -> Generation:
+def informed(job: Generation, report: Report, now: float, age: float = 0.0) -> Generation:
     """Return the record after a reply that speaks of it; a terminal one stays as it is.
 
     A `generationId` learnt late is kept in any state. A completed reply without URLs counts as
     processing, and so does a status that is not documented; both are told. One whose URLs are not
-    handed on is completed all the same, and its error tells them.
+    handed on is completed all the same, and its error tells them. Its age counts from acceptance.
     """
     if job.terminal:
         return replace(job, generation_id=job.generation_id or report.generation_id)
@@ -301,7 +303,7 @@ def informed(job: Generation, report: Report, now: float) -> Generation:
         draft=report.draft or job.draft,
         expected_seconds=report.expected_seconds or job.expected_seconds,
         accepted_at=job.accepted_at or now,
-        unobserved=_unobserved(job, report, now),
+        unobserved=_unobserved(job, report, age),
         parked=False,
         failures=0,
         garbled=0,
@@ -329,11 +331,10 @@ def _charge(job: Generation) -> Charged:
     return "yes" if job.credits_used else "unknown"
 
 
-def _unobserved(job: Generation, report: Report, now: float) -> bool:
+def _unobserved(job: Generation, report: Report, age: float) -> bool:
     if report.observed_seconds is not None:
         return report.observed_seconds <= 0
-    since = job.accepted_at or now
-    return now - since > OBSERVED[report.media_type or job.media_type]
+    return age > OBSERVED[report.media_type or job.media_type]
 
 
 def lost(job: Generation, look_at: float) -> Generation:

@@ -70,6 +70,7 @@ class Report:
         refused_urls: addresses of results that are not opened, as texts that can be shown.
         observed_seconds: `pollHintSeconds`, the seconds in which the API can still resolve it.
         expected_seconds: `expectedWaitSeconds`, how long this kind of generation takes.
+        other_id: an id that was not asked about; it may be what the reply is about.
     """
 
     status: str
@@ -88,6 +89,7 @@ class Report:
     draft: Draft | None = None
     observed_seconds: float | None = None
     expected_seconds: float | None = None
+    other_id: str | None = None
 
 
 class Unsaved(NamedTuple):

@@ -328,6 +328,16 @@ def test_a_time_that_lies_ahead_is_not_known() -> None:
     assert told == [1.0, None, None, None, 1.0, None]
 
 
+def test_a_time_is_surely_as_long_ago_as_the_clock_that_says_less() -> None:
+    """So nothing is given up because a clock was set; ahead, or set back, it is from now."""
+    wall, monotonic = [1000.0], [0.0]
+    clocks = Clocks(lambda: wall[0], lambda: monotonic[0])
+    told = [clocks.surely_since(1000.0), clocks.surely_since(940.0)]
+    for wall[0], monotonic[0] in ((9000.0, 10.0), (900.0, 20.0), (1030.0, 30.0)):
+        told.append(clocks.surely_since(1000.0))
+    assert told == [0.0, 60.0, 10.0, 0.0, 30.0]
+
+
 def test_only_so_many_times_are_remembered() -> None:
     """A server that runs for months asks about many; the oldest go first."""
     monotonic = [0.0]

@@ -100,7 +100,9 @@ class Api:
                 payload = await self._json("GET", path, public=True)
             except errors.ApiError:
                 raise refused from None
-        return replace(replies.report(payload, self.acceptable), generation_id=generation_id)
+        report = replies.report(payload, self.acceptable)
+        other = None if report.generation_id == generation_id else report.generation_id
+        return replace(report, generation_id=generation_id, other_id=other)
 
     async def lookup(self, request_id: str) -> Report:
         """Ask what became of the submission with this idempotency key.

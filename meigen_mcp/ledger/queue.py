@@ -130,10 +130,15 @@ class Queue(Protocol):
         """
         ...
 
-    async def resume_saving(self, now: float) -> None:
-        """Have results of the last seven days that are not saved tried once more, from now on.
+    async def resume_saving(self, now: float, failures: int) -> None:
+        """Have results of the last seven days that are not saved tried anew, from now on.
 
-        Asked at a start; one that is at rest is nobody's, whichever process had it.
+        Asked at a start, or when the machine woke; one that is at rest is nobody's, whichever
+        process had it.
+
+        Args:
+            now: the time.
+            failures: how many tries count as made, at the most.
         """
         ...
 

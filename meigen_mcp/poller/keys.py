@@ -1,5 +1,8 @@
-"""Whether the API knows idempotency keys: once it has shown that, it is known for ever."""
+"""What the API knows of idempotency keys: whether any, for ever, and which not, for how long."""
 
+from collections.abc import Callable
+
+from meigen_mcp import generation
 from meigen_mcp.errors import ApiError, IdempotencyConflict, RequestIdCollision, RequestNotFound
 from meigen_mcp.ledger.queue import Queue
 
@@ -12,10 +15,13 @@ class Keys:
 
     Args:
         queue: where it is noted.
+        monotonic: seconds that only grow; asleep nothing arrives.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, monotonic: Callable[[], float]) -> None:
         self._queue = queue
+        self._monotonic = monotonic
+        self._absent_since: dict[str, float] = {}
         self._known = self._noted = False
 
     async def known(self) -> bool:
@@ -31,6 +37,17 @@ class Keys:
     def learn(self, answer: ApiError | None) -> None:
         """Learn from what a look-up was answered; None: it was a report."""
         self._known = self._known or answer is None or isinstance(answer, _KEYED)
+
+    def surely_absent(self, key: str) -> bool:
+        """Say whether nothing more arrives under a key of which MeiGen has nothing.
+
+        Asked when nothing is sent under it any more; the time counts from the first question.
+        """
+        now = self._monotonic()
+        absent = now - self._absent_since.setdefault(key, now) >= generation.ARRIVES_WITHIN
+        if absent:
+            del self._absent_since[key]
+        return absent
 
     async def note(self) -> None:
         """Have other processes know what was learnt.

@@ -9,6 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,11 +24,12 @@ from meigen_mcp.media.store import Media
 from meigen_mcp.people import key_of
 from meigen_mcp.poller.keys import Keys
 from meigen_mcp.poller.past import Past
+from meigen_mcp.poller.permission import Permission
 from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
-from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
     REFUSALS,
@@ -88,16 +90,17 @@ class Poller:
         self._sameness = Sameness(ledger.accounts, api, monotonic)
         self._api = api
         self._schedule = Schedule(interval)
-        self._keys = Keys(ledger.queue)
+        self._keys = Keys(ledger.queue, monotonic)
         self._past = Past(ledger.queue, interval, monotonic)
         self._clock = clock
         self._clocks = Clocks(clock, monotonic)
+        self._permission = Permission(self._clocks)
         self._jitter = jitter
         self._room = Room()
         self._postponed = Postponed(ledger.queue, monotonic)
         self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
-        self._resumed = media.folder is None
+        self._resumed = self._saves_nothing = media.folder is None
         self._looked_again = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
@@ -150,7 +153,7 @@ class Poller:
             self._next_reclaim = running + RECLAIM_EVERY
             await self._queue.reclaim(now)
         if not self._resumed:
-            await self._queue.resume_saving(now)
+            await self._queue.resume_saving(now, QUICK_FETCHES - 1)
             self._resumed = True
         if not self._looked_again:
             await self._queue.look_again(now)
@@ -177,17 +180,9 @@ class Poller:
             log.info("the clock was set, or the machine slept: %+.0f s", self._jump)
             self._postponed.forget()
             await self._queue.hurry(now)
+            self._resumed = self._saves_nothing
             self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
         self._jump = 0.0  # only now: what could not be done is done in the next turn
-
-    def _lapsed(self, at: float, within: float) -> bool:
-        """Say whether something may not be done any more, by either clock.
-
-        What lies ahead was stored before the clock was set back: then nobody knows.
-        """
-        now = self._clock()
-        elapsed = self._clocks.since(min(at, now) if at <= now + generation.AHEAD else at)
-        return elapsed is None or elapsed >= within
 
     def _pause(self, due_at: float | None) -> float:
         return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
@@ -244,13 +239,24 @@ class Poller:
         if after.terminal and not before.terminal:
             self._tally.count_end(after.status, after.media_type, used(after))
 
+    def _when(self, job: Generation, schedule: Schedule | None = None) -> When:
+        now = self._clock()
+        if job.accepted_at is None:  # it may be from now on
+            self._clocks.surely_since(now)
+        age = self._clocks.surely_since(job.accepted_at or job.posted_at or now)
+        return When(schedule or self._schedule, now, self._jitter(), age)
+
     # --- submitting -----------------------------------------------------------------------------
 
     async def _submit(self, job: Generation) -> None:
-        now = self._clock()
-        if self._lapsed(job.created_at, generation.SUBMIT_WITHIN):
-            await self._change(job, lambda j: generation.expired(j, now))
+        if self._permission.to_send(job):
+            await self._post(job)
             return
+        now = self._clock()
+        await self._change(job, lambda j: generation.expired(j, now))
+
+    async def _post(self, job: Generation) -> None:
+        now = self._clock()
         await self._past.learn(job.model_id)  # before it counts: then only the reply does
         slot = await self._queue.begin_post(
             job, now, held_until=now + POST_SECONDS + 10 + SLOT_FREED_AFTER
@@ -275,8 +281,8 @@ class Poller:
 
     async def _after_accepted_post(self, slot: Slot, report: Report) -> None:
         schedule = self._past.schedule(slot.job.model_id)
-        when = When(schedule, now := self._clock(), self._jitter())
-        await self._end_post(slot, lambda j: after_report(j, report, when), now, accepted=True)
+        when = self._when(slot.job, schedule)
+        await self._end_post(slot, lambda j: after_report(j, report, when), when.now, accepted=True)
 
     async def _after_refused_repetition(self, slot: Slot, refusal: errors.ApiError) -> None:
         """Ask once more what became of the POST before, which may have arrived meanwhile.
@@ -299,7 +305,7 @@ class Poller:
             hold_until = now + max(pause, self._schedule.interval)
 
         def change(job: Generation) -> Generation:
-            when = When(self._schedule, now, jitter, hold_until)
+            when = When(self._schedule, now, jitter, hold_until=hold_until)
             return after_refused_post(job, error, when, first=slot.first)
 
         await self._end_post(slot, change, now, hold_until)
@@ -345,22 +351,16 @@ class Poller:
         await self._keys.note()
 
     async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
-        now, jitter = self._clock(), self._jitter()
         free = isinstance(error, errors.RequestNotFound) or (
             isinstance(error, errors.InProgress) and error.retry_after == 0
         )
-        began = job.posted_at or job.created_at
-        if free and self._accounts.own(job) and not self._lapsed(began, generation.RESUBMIT_WITHIN):
-            await self._submit(job)
+        if free and self._accounts.own(job) and self._permission.to_repeat(job):
+            await self._post(job)
             return
-
+        absent = isinstance(error, errors.RequestNotFound) and self._keys.surely_absent(key_of(job))
         keyed = isinstance(error, errors.UnreadableReply) and await self._keys.known()
-        when = When(self._schedule, now, jitter, keyed=keyed)
-
-        def change(job: Generation) -> Generation:
-            return after_failed_lookup(job, error, when)
-
-        await self._change(job, change)
+        when = replace(self._when(job), keyed=keyed, absent=absent)
+        await self._change(job, lambda j: after_failed_lookup(j, error, when))
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -368,11 +368,11 @@ class Poller:
         try:
             report = await self._status(job)
         except errors.ApiError as error:
-            now, jitter, problem = self._clock(), self._jitter(), error
+            when, problem = self._when(job), error
             self._tally.count("looks", answer=error.code)
 
             def change(job: Generation) -> Generation:
-                return after_failed_look(job, problem, When(self._schedule, now, jitter))
+                return after_failed_look(job, problem, when)
 
             ends = isinstance(problem, errors.GenerationGone | errors.JobNotFound)
             await self._change(job, change, durable=ends)
@@ -383,15 +383,18 @@ class Poller:
     async def _status(self, job: Generation) -> Report:
         """Ask how one stands whose id is known; an earlier token's as anybody may ask."""
         public = not self._accounts.own(job)
-        return await self._api.status(job.generation_id or "", public=public)
+        report = await self._api.status(job.generation_id or "", public=public)
+        if report.other_id is not None and await self._records.get(report.other_id) is not None:
+            raise errors.StatusBusy("MeiGen's answer is about another generation.")
+        return report
 
     async def _learn(self, job: Generation, report: Report) -> None:
         await self._past.learn(job.model_id)
         schedule = self._past.schedule(job.model_id)
-        when = When(schedule, now := self._clock(), self._jitter())
+        when = self._when(job, schedule)
         learnt = after_report(job, report, when)
         news = generation.postponed(learnt, job.next_look) != job
-        if not news and learnt.next_look is not None and learnt.next_look > now + TOGETHER:
+        if not news and learnt.next_look is not None and learnt.next_look > when.now + TOGETHER:
             self._postponed.add(job, learnt.next_look)
         else:
             await self._change(job, lambda j: after_report(j, report, when), durable=news)

@@ -83,8 +83,17 @@ class Schedule:
     interval: float
     usual: Usual | None = None
 
-    def after_look(self, job: Generation, now: float, jitter: float) -> float | None:
-        """Return when to look again at one that is processing; None: never by itself."""
+    def after_look(
+        self, job: Generation, now: float, jitter: float, age: float = 0.0
+    ) -> float | None:
+        """Return when to look again at one that is processing; None: never by itself.
+
+        Args:
+            job: the record.
+            now: the time.
+            jitter: a factor for pauses.
+            age: seconds since it was accepted.
+        """
         accepted = min(job.accepted_at or now, now)  # the clock may have been set back since
         # Half the jitter, so that the looks at many that began together drift apart.
         soon = now + self.interval * (1 + jitter) / 2
@@ -93,7 +102,7 @@ class Schedule:
             soon = self._by_past(accepted, expected, now, soon)
             return expected if now < expected < soon else soon
         if job.unobserved:
-            return _late_look(job, now)
+            return _late_look(now, age)
         return max(accepted + min(job.expected_seconds / 2, _quickest(job.model_id)), soon)
 
     def _by_past(self, accepted: float, expected: float, now: float, soon: float) -> float:
@@ -140,8 +149,7 @@ class Schedule:
         return min(pause, LONGEST_BACKOFF) * jitter
 
 
-def _late_look(job: Generation, now: float) -> float | None:
-    age = now - (job.accepted_at or now)
+def _late_look(now: float, age: float) -> float | None:
     if age > GIVEN_UP_AFTER:
         return None
     return now + (DAY if age > LATE_LOOKS_FOR else LATE_LOOK_EVERY)

@@ -10,6 +10,8 @@ from meigen_mcp.reports import Fault, Report
 
 MOST_GARBLED = 3
 """Undocumented answers in a row after which the API counts as one that knows no keys."""
+ABSENT_EVERY = 30.0
+"""Seconds between looks for what may still be on its way."""
 REFUSALS = (
     errors.Unauthorized,
     errors.Forbidden,
@@ -29,15 +31,19 @@ class When:
         schedule: when the poller acts next.
         now: the time.
         jitter: a factor for pauses.
+        age: seconds since it was accepted, or sent, as far as both clocks are sure of it.
         hold_until: until when the API wants no submission.
         keyed: the API showed that it knows keys, so pages in its place are somebody else's.
+        absent: MeiGen has had nothing under the key for so long that nothing arrives any more.
     """
 
     schedule: Schedule
     now: float
     jitter: float
+    age: float = 0.0
     hold_until: float | None = None
     keyed: bool = False
+    absent: bool = False
 
     def again(self, job: Generation, error: ApiError) -> float:
         """Return when to try again after a try that taught nothing."""
@@ -46,12 +52,12 @@ class When:
 
 def after_report(job: Generation, report: Report, when: When) -> Generation:
     """Return the record after a reply that says how it stands."""
-    job = generation.informed(job, report, when.now)
+    job = generation.informed(job, report, when.now, when.age)
     match job.status:
         case "completed":
             look_at: float | None = when.now
         case "processing":
-            look_at = when.schedule.after_look(job, when.now, when.jitter)
+            look_at = when.schedule.after_look(job, when.now, when.jitter, when.age)
         case _:
             look_at = None
     return generation.postponed(job, look_at)
@@ -68,8 +74,8 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
     """
     match error:
         case errors.Unreachable(sent=False) if first:
-            # Provably never left: an intent again, to be sent as long as one may be.
-            again = when.again(job, error)
+            # Provably never left: an intent again, tried each minute as long as it may be sent.
+            again = when.now + when.schedule.backoff(job, when.jitter)
             return generation.unsent(generation.unreached(job, again, error), again)
         case errors.RateLimited() if first:
             return generation.unsent(job, when.hold_until)
@@ -93,15 +99,16 @@ def after_refused_post(job: Generation, error: ApiError, when: When, *, first: b
 def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generation:
     """Return the record after a lost reply was asked about; only an answer proves something."""
     job = generation.named(job, error)
-    since = when.now - (job.posted_at or job.created_at)
     match error:
-        case errors.RequestNotFound():
+        case errors.RequestNotFound() if when.absent:
             return generation.expired(job, when.now)
+        case errors.RequestNotFound():  # what was sent last may still be on its way
+            return generation.postponed(job, when.now + ABSENT_EVERY)
         case errors.InsufficientCredits():
             return generation.parked(job, error, posted=True)
         case errors.GenerationGone():
             return generation.failed(job, Fault.of(error), when.now)
-        case errors.JobNotFound() if since > generation.OBSERVED[job.media_type]:
+        case errors.JobNotFound() if when.age > generation.OBSERVED[job.media_type]:
             return generation.failed(job, Fault.of(error), when.now)
         case errors.UnreadableReply() if not when.keyed:
             if job.status == "unknown" or job.garbled + 1 >= MOST_GARBLED:
@@ -113,7 +120,7 @@ def after_failed_lookup(job: Generation, error: ApiError, when: When) -> Generat
 
 def after_failed_look(job: Generation, error: ApiError, when: When) -> Generation:
     """Return the record of one that is processing after a look that did not say how it stands."""
-    job = generation.observed(job, when.now)
+    job = generation.observed(job, when.age)
     match error:
         case errors.GenerationGone():
             return generation.failed(job, Fault.of(error), when.now)

@@ -182,7 +182,7 @@ def awake_and_asleep() -> float:
 
 
 class Clocks:
-    """The two clocks of a machine, for what ends as soon as either of them says so.
+    """The two clocks of a machine, for what ends as soon as either of them says so, or both.
 
     The wall clock can be set; the monotonic one cannot, but it may stand still while the machine
     sleeps.
@@ -210,22 +210,36 @@ class Clocks:
         before, self._apart = self._apart, self.wall() - self.monotonic()
         return self._apart - before
 
-    def since(self, at: float) -> float | None:
+    def since(self, at: float, ahead: float = 0.0) -> float | None:
         """Return the seconds since a stored time, by the clock that counts more.
 
         What happened in this process is to be asked about at once, so that its monotonic time is
         known; otherwise that clock counts from the first question.
 
+        Args:
+            at: the time.
+            ahead: seconds by which it may lie ahead; then only the monotonic clock counts.
+
         Returns:
-            None: the time lies ahead. The clock was set back since, so nothing is known.
+            None: the time lies further ahead. The clock was set back since, so nothing is known.
         """
-        now, running = self.wall(), self.monotonic()
-        if at > now:
+        if at > self.wall() + ahead:
             return None
+        return max(self._elapsed(at))
+
+    def surely_since(self, at: float) -> float:
+        """Return the seconds since a stored time, by the clock that counts less; see `since`.
+
+        By this nothing is given up because a clock was set, or the machine slept.
+        """
+        return max(0.0, min(self._elapsed(at)))
+
+    def _elapsed(self, at: float) -> tuple[float, float]:
+        now, running = self.wall(), self.monotonic()
         if len(self._began) >= _MOST_TIMES and at not in self._began:
             del self._began[next(iter(self._began))]
-        began = self._began.setdefault(at, running - (now - at))
-        return max(now - at, running - began)
+        began = self._began.setdefault(at, running - max(0.0, now - at))
+        return now - at, running - began
 
 
 class Signal:

@@ -800,13 +800,18 @@ async def test_numbers_that_json_does_not_have_are_as_good_as_absent() -> None:
         ("imageUrls", [None, 5, [IMAGE]]),
         ("imageUrl", [IMAGE]),
         ("videoUrl", {}),
-        ("generationId", "another-one"),
     ],
 )
 async def test_a_field_of_the_wrong_kind_is_as_good_as_absent(field: str, value: Any) -> None:
-    """A negative charge would give credits back to the caps; the id is the one asked for."""
+    """A negative charge would give credits back to the caps."""
     found = await outcome(saying({"status": "processing", field: value}))
     assert found == Report("processing", GENERATION)
+
+
+async def test_an_id_that_was_not_asked_about_is_handed_on_as_that() -> None:
+    """The reply may be about another generation; the id is the one asked for."""
+    found = await outcome(saying({"status": "processing", "generationId": "another-one"}))
+    assert found == Report("processing", GENERATION, other_id="another-one")
 
 
 async def test_a_long_expectation_is_cut() -> None:

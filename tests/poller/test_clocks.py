@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import httpx
 import pytest
 from support.workbench import Clock, Someone, Workbench, answers, refused, workbench
 
 from meigen_mcp.generation import Generation
+from meigen_mcp.sandbox.state import Options
 
 CALL: dict[str, Any] = {"modelId": "nanobanana-2", "wait": 0}
 HOUR = 3600.0
@@ -58,6 +60,24 @@ async def test_a_job_is_looked_at_whatever_the_clock_says(tmp_path: Path, second
         job = (await on.generate(**CALL)).job
         on.clock.set(seconds)
         await _pass(on, 60)
+        assert (await on.reread(job)).status == "completed"
+
+
+@pytest.mark.parametrize("seconds", [HOUR, 25 * HOUR, 40 * 24 * HOUR])
+@pytest.mark.parametrize("era", ["2026-05", "2026-09"])
+async def test_a_job_is_not_given_up_because_a_clock_was_set(
+    tmp_path: Path, era: Literal["2026-05", "2026-09"], seconds: float
+) -> None:
+    """The API of 2026-05 does not say how long it can still tell: that is counted here."""
+    options = Options(era=era, speed=1, rate_limit=1000, seed=1)
+    async with workbench(tmp_path, options=options) as on:
+        call: dict[str, Any] = {"modelId": "veo-3.1", "duration": 4, "wait": 0}
+        job = (await on.generate("generate_video", **call)).job
+        on.clock.set(seconds)
+        await _pass(on, 20)
+        found = await on.reread(job)
+        assert (found.status, found.unobserved) == ("processing", False)
+        await _pass(on, 130)
         assert (await on.reread(job)).status == "completed"
 
 
@@ -159,14 +179,17 @@ async def test_an_intent_is_still_sent_after_a_small_correction(tmp_path: Path) 
         assert (await on.reread(job)).status == "completed"
 
 
-async def test_an_intent_ends_after_an_hour_by_the_clock_that_nobody_sets(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [-5, -62])
+async def test_an_intent_ends_after_an_hour_by_the_clock_that_nobody_sets(
+    tmp_path: Path, seconds: float
+) -> None:
     """Though the other one was set back again and again, a little each time."""
     async with workbench(tmp_path) as on:
         job = await _unsent(on)
         on.wire.faults["submit"] = [refused] * 1000
         for _ in range(60):
             on.clock.now += 61
-            on.clock.set(-5)
+            on.clock.set(seconds)
             await on.poller.step()
         on.wire.faults.clear()
         sent = len(on.wire.posts())
@@ -188,10 +211,73 @@ async def test_a_lost_one_is_not_repeated_once_the_clock_was_set(
         job = (await on.generate(**CALL)).job
         assert job.status == "submitting"
         on.clock.set(seconds)
-        await _pass(on, 90)
+        await _pass(on, 300)
         ended = await on.reread(job)
         assert len(on.wire.posts()) == 1
-    assert ended.status != "submitting"
+    assert ended.error is not None
+    assert (ended.error.code, ended.error.charged) == ("expired", "no")
+
+
+@dataclass
+class OnItsWay:
+    """A POST that was cut, and that the system sends once more when there is a network again."""
+
+    on: Workbench
+    held: httpx.Request | None = None
+
+    async def __call__(self, request: httpx.Request, _: httpx.AsyncBaseTransport) -> httpx.Response:
+        """Keep it."""
+        headers, content = request.headers, request.content
+        self.held = httpx.Request("POST", request.url, headers=headers, content=content)
+        raise httpx.ReadTimeout("asleep", request=request)
+
+    async def arrive(self) -> None:
+        """Have the API get it."""
+        assert self.held is not None
+        await self.on.wire.handle_async_request(self.held)
+
+
+@pytest.mark.parametrize("how", ["ahead", "back", "asleep"])
+async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
+    tmp_path: Path, how: str
+) -> None:
+    """Though it may not be sent again: MeiGen had nothing at the first look, and then got it."""
+    async with workbench(tmp_path) as on:
+        sent = OnItsWay(on)
+        on.wire.faults["submit"], on.wire.faults["lookup"] = [sent], [refused]
+        job = (await on.generate(**CALL)).job
+        if how == "asleep":
+            on.clock.sleep(20 * 60)
+        else:
+            on.clock.set(HOUR if how == "ahead" else -HOUR)
+        await _pass(on, 100)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("submitting", 5, 0)
+        await sent.arrive()
+        await _pass(on, 100)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("completed", 5, 5)
+
+
+async def test_the_hour_of_an_intent_that_was_sent_late_proves_nothing(tmp_path: Path) -> None:
+    """MeiGen says that its own worker died: no word of what was charged; nor is it sent again."""
+    async with workbench(tmp_path) as on:
+        lost = OnItsWay(on)
+        busy = [answers(429, headers={"retry-after": "60"})] * 57
+        on.wire.faults["submit"] = [*busy, lost]
+        on.wire.faults["lookup"] = [
+            refused,
+            answers(409, body={"code": "in_progress", "retryAfterSeconds": 0}),
+        ]
+        job = (await on.generate(**CALL)).job
+        while lost.held is None:
+            await _pass(on, 10)
+        on.clock.now = max(on.clock.now, job.created_at + HOUR)
+        await _pass(on, 10)
+        sent, found = len(on.wire.posts()), await on.reread(job)
+        await lost.arrive()
+        assert (found.status, sent) == ("submitting", 58)
+        assert (await on.settle(found)).status == "completed"
 
 
 async def test_what_nobody_looks_at_any_more_is_looked_at_when_the_machine_wakes(

@@ -101,6 +101,26 @@ async def test_two_records_with_one_id_are_each_reachable_by_a_name_of_their_own
         assert await on.spent() == 10
 
 
+@pytest.mark.parametrize("whose", ["another record's", "nobody's"])
+async def test_a_look_that_is_answered_for_another_one_says_nothing_of_this_one(
+    tmp_path: Path, whose: str
+) -> None:
+    """A cache gave out what it had: the result is this one's own. A `jobId` of its own is none."""
+    async with workbench(tmp_path) as on:
+        first = (await on.generate(prompt="a fox", modelId="nanobanana-2")).job
+        second = (await on.generate(prompt="a hen", modelId="nanobanana-2", wait=0)).job
+        named = first.generation_id if whose == "another record's" else "job-17"
+        urls = {"imageUrl": first.media_urls[0], "imageUrls": [*first.media_urls]}
+        wrong = edited(status="completed", generationId=named, jobId=named, **urls)
+        right = edited(generationId=None, jobId="job-17")
+        another = whose == "another record's"
+        on.wire.faults["status"] = [wrong, wrong] if another else [right] * 20
+        second = await on.settle(second)
+        assert (second.status, len(second.media_urls)) == ("completed", 1)
+        assert second.generation_id != first.generation_id
+        assert second.media_urls != first.media_urls
+
+
 async def test_a_charge_of_nothing_is_no_refund(tmp_path: Path) -> None:
     """What is reserved stays until a refund is proven."""
     async with workbench(tmp_path) as on:

@@ -1,6 +1,7 @@
 """What becomes of media that break off or cannot be saved: it is tried again, then said."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
@@ -203,7 +204,8 @@ async def test_saving_rests_after_a_day_and_is_tried_at_each_start_for_a_week(
             saving(other, tmp_path / "media")
             other.wire.faults["media"] = [broken] * 1000
             await other.poller.step()
-            again = await other.settle(rested, DAY)
+            again = await other.settle(await other.reread(rested), DAY)
+            tried = [route for route, _ in other.wire.seen].count("media")
         on.clock.now += 3 * DAY
         async with workbench(tmp_path, beside=on) as late:
             saving(late, tmp_path / "media")
@@ -211,8 +213,51 @@ async def test_saving_rests_after_a_day_and_is_tried_at_each_start_for_a_week(
             left = await late.reread(again)
     assert rested.at_rest
     assert 25 <= tries <= 35
-    assert (again.at_rest, again.fetch_failures) == (True, tries + 1)
+    assert tried == 3
+    assert (again.at_rest, again.fetch_failures) == (True, QUICK_FETCHES + 2)
     assert left == again
+
+
+@pytest.mark.parametrize("starts", [True, False])
+async def test_a_machine_that_wakes_before_its_network_loses_no_result(
+    tmp_path: Path, *, starts: bool
+) -> None:
+    """Two days later the first try meets nobody; a minute later somebody, at a start as well."""
+    async with workbench(tmp_path) as on, AsyncExitStack() as first:
+        acting = await first.enter_async_context(workbench(tmp_path, beside=on)) if starts else on
+        saving(acting, tmp_path / "media")
+        acting.wire.faults["media"] = [broken] * 9
+        job = (await acting.generate(modelId="nanobanana-2")).job
+        await acting.settle(job, HOUR)
+        if starts:
+            await first.aclose()
+            saving(on, tmp_path / "media")
+        on.clock.sleep(2 * DAY)
+        on.wire.faults["media"] = [away]
+        for _ in range(3):
+            await on.poller.step()
+        before = await on.reread(job)
+        after = await on.settle(before, HOUR)
+    assert before.unsaved
+    assert (after.at_rest, after.unsaved) == (True, ())
+    assert Path(after.files[0] or "").exists()
+
+
+async def test_saving_goes_on_when_a_clock_that_was_ahead_is_set_right(tmp_path: Path) -> None:
+    """Its day, and its week, were over by that clock only."""
+    async with workbench(tmp_path) as on:
+        saving(on, tmp_path / "media")
+        on.wire.faults["media"] = [broken] * 1000
+        job = (await on.generate(modelId="nanobanana-2")).job
+        await on.settle(job, HOUR / 2)
+        on.clock.set(40 * DAY)
+        rests = await on.settle(job, HOUR)
+        on.clock.set(-40 * DAY)
+        on.wire.faults.clear()
+        await on.poller.step()
+        after = await on.settle(await on.reread(job), HOUR)
+    assert rests.at_rest
+    assert (after.at_rest, after.unsaved) == (True, ())
 
 
 async def test_a_result_that_is_gone_is_not_asked_for_again(tmp_path: Path) -> None:

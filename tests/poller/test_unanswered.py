@@ -80,6 +80,19 @@ async def test_a_lost_reply_is_found_once_the_api_can_be_asked(
             assert (len(on.wire.posts()), on.charged) == (1, 5)
 
 
+@pytest.mark.parametrize("minutes", [18, 30, 57])
+async def test_an_intent_is_tried_as_long_as_it_may_be_sent(tmp_path: Path, minutes: int) -> None:
+    """It is said to be tried again by itself: each minute, also after a quarter of an hour."""
+    async with workbench(tmp_path) as on:
+        cannot_ask(on, refused, minutes * 60)
+        on.wire.faults["submit"] = on.wire.faults["status"]
+        outcome = await on.generate(modelId="nanobanana-2", wait=0)
+        told = views.outcome(outcome, on.clock())
+        assert "It is tried again by itself." in told["error"]["message"]
+        assert minutes * 60 < await found_after(on, outcome.job, 2 * HOUR) < (minutes + 2) * 60
+        assert on.charged == 5
+
+
 @each_no_answer
 async def test_an_accepted_one_is_found_however_late_the_first_look_is_answered(
     fault: Fault, tmp_path: Path

@@ -55,6 +55,8 @@ _TROUBLES: dict[str, Fault] = {
 _CLOCKS = (-DAY, -HOUR, -5 * MINUTE, -20.0, 20.0, 5 * MINUTE, HOUR, DAY)
 _NAPS = (10 * MINUTE, HOUR, 9 * HOUR, 25 * HOUR)
 _LEAST = 0.5
+_LATEST = 150.0
+"""Seconds awake after which what was sent is lost, if it did not arrive."""
 _OUTAGES = (10.0, 5 * MINUTE, HOUR, 10 * HOUR)
 _MODELS: tuple[tuple[Tool, str], ...] = (
     ("generate_image", "z-image-turbo"),
@@ -83,6 +85,7 @@ class Fortnight:
     wrong: list[str] = field(default_factory=list)
     found: dict[str, Generation] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
+    _late: list[tuple[float, httpx.Request, httpx.AsyncBaseTransport]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._chance = Random(self.seed)  # noqa: S311  # no secret
@@ -196,10 +199,29 @@ class Fortnight:
     def _plan(self, on: Workbench) -> None:
         for route in ROUTES:
             count = self._chance.choice([0, 1, 3, 12])
-            names = [self._chance.choice([*_TROUBLES]) for _ in range(count)]
-            on.wire.faults[route] = [_TROUBLES[name] for name in names]
+            troubles = _TROUBLES | ({"on its way": self._keep_back} if route == "submit" else {})
+            names = [self._chance.choice([*troubles]) for _ in range(count)]
+            on.wire.faults[route] = [troubles[name] for name in names]
             if names:
                 self._tell(f"{route}: {', '.join(names)}")
+
+    async def _keep_back(
+        self, request: httpx.Request, inner: httpx.AsyncBaseTransport
+    ) -> httpx.Response:
+        """Cut a POST, which arrives all the same, after some seconds in which the machine runs."""
+        assert self._on is not None
+        due = self._on.clock.monotonic() + self._chance.uniform(0, _LATEST)
+        held = httpx.Request("POST", request.url, headers=request.headers, content=request.content)
+        self._late.append((due, held, inner))
+        raise httpx.ReadTimeout("on its way", request=request)
+
+    async def _deliver(self, on: Workbench) -> None:
+        """Have what is on its way arrive, if its time has come."""
+        due = [late for late in self._late if late[0] <= on.clock.monotonic()]
+        self._late = [late for late in self._late if late not in due]
+        for _, request, inner in due:
+            self._tell("a POST arrives late")
+            await inner.handle_async_request(request)
 
     def _plan_kill(self, on: Workbench) -> None:
         """Have the power fail, or the disk fill up, in the middle of the next exchange."""
@@ -261,6 +283,7 @@ class Fortnight:
         """Let time pass, from one thing to do to the next."""
         until, least = on.clock.true() + seconds, _LEAST
         while (left := until - on.clock.true()) > 0:
+            await self._deliver(on)
             await on.turn()
             due = await on.next_due()
             pause = left if due is None else due - on.clock.now

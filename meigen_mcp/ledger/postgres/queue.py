@@ -242,15 +242,17 @@ class PostgresQueue:
         for job in jobs:
             self._records.tell((job, True))
 
-    async def resume_saving(self, now: float) -> None:
-        """Have results of the last seven days that are not saved tried once more."""
+    async def resume_saving(self, now: float, failures: int) -> None:
+        """Have results of the last seven days that are not saved tried anew."""
+        owner = self._database.lease.owner
         if unsaved := await self._database.read(lambda db: self._unsaved(db, now)):
 
             async def resume(db: Connection) -> None:
                 await db.execute(
-                    b"UPDATE meigen.generations SET next_look = %s, owner = %s"
-                    b" WHERE id = ANY(%s) AND next_look IS NULL",
-                    (now, self._database.lease.owner, unsaved),
+                    b"UPDATE meigen.generations SET next_look = %s, owner = %s,"
+                    b" fetch_failures = least(fetch_failures, %s)"
+                    b" WHERE id = ANY(%s) AND (next_look IS NULL OR owner = %s)",
+                    (now, owner, failures, unsaved, owner),
                 )
 
             await self._database.write(resume)
@@ -260,11 +262,12 @@ class PostgresQueue:
         found = await rows.every(
             db,
             "SELECT * FROM meigen.generations WHERE created_at > %s AND account = ANY(%s)"
-            " AND status = 'completed' AND next_look IS NULL AND finished_at > %s"
+            " AND status = 'completed' AND (next_look IS NULL OR owner = %s) AND finished_at > %s"
             " AND files LIKE '%%null%%'",
             (
                 now - RESUMED_FOR - 24 * 3600.0,
                 await self._accounts.listed_shown(db),
+                self._database.lease.owner,
                 now - RESUMED_FOR,
             ),
         )

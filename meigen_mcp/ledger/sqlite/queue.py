@@ -209,30 +209,32 @@ class SqliteQueue:
         for job in jobs:
             self._records.tell((job, True))
 
-    async def resume_saving(self, now: float) -> None:
-        """Have results of the last seven days that are not saved tried once more."""
+    async def resume_saving(self, now: float, failures: int) -> None:
+        """Have results of the last seven days that are not saved tried anew."""
         if await self._worker.read(lambda db: self._unsaved(db, now)):
-            await self._worker.write(lambda db: self._resume(db, now))
+            await self._worker.write(lambda db: self._resume(db, now, failures))
             self.work.set()
 
     def _unsaved(self, db: sqlite3.Connection, now: float) -> list[int]:
         found = db.execute(
             "SELECT * FROM generations INDEXED BY by_time WHERE created_at > ?"  # noqa: S608  # our own
-            f" AND account {LISTED} AND status = 'completed' AND next_look IS NULL"
-            " AND finished_at > ? AND files LIKE '%null%'",
+            f" AND account {LISTED} AND status = 'completed'"
+            " AND (next_look IS NULL OR owner = ?) AND finished_at > ? AND files LIKE '%null%'",
             (
                 now - RESUMED_FOR - 24 * 3600.0,
                 self._accounts.listed_shown(db),
+                self._database.owner,
                 now - RESUMED_FOR,
             ),
         )
         return [row["id"] for row in found if rows.read(row).missing]
 
-    def _resume(self, db: sqlite3.Connection, now: float) -> None:
+    def _resume(self, db: sqlite3.Connection, now: float, failures: int) -> None:
         for row_id in self._unsaved(db, now):
             db.execute(
-                "UPDATE generations SET next_look = ?, owner = ? WHERE id = ?",
-                (now, self._database.owner, row_id),
+                "UPDATE generations SET next_look = ?, owner = ?,"
+                " fetch_failures = min(fetch_failures, ?) WHERE id = ?",
+                (now, self._database.owner, failures, row_id),
             )
 
     async def hurry(self, now: float) -> None:

@@ -114,7 +114,7 @@ async def test_what_nobody_looks_at_is_looked_at_again(renewed: Ledger, place: P
     late = await _done(dying, finished_at=NOW - RESUMED_FOR + 60)
     await dying.close()
     await renewed.queue.look_again(NOW)
-    await renewed.queue.resume_saving(NOW)
+    await renewed.queue.resume_saving(NOW, 5)
     await renewed.queue.reclaim(NOW)
     assert await _due(renewed) == ["a red cube", "given up"]
     assert late.prompt == "a red cube"

@@ -63,6 +63,23 @@ async def test_that_an_api_knows_keys_is_known_to_all_of_its_origin(place: Place
     assert [await each.queue.keyed() for each in (*same, other)] == [True, True, False]
 
 
+async def test_saving_is_tried_anew_but_for_what_another_process_does(
+    ledger: Ledger, place: Place
+) -> None:
+    """After a sleep: what waits for its next try, and what is at rest; with as few tries made."""
+    done = {"status": "completed", "files": (None,), "media_urls": ("https://a.example/a",)}
+    for on, prompt, at in (
+        (ledger, "rests", None),
+        (ledger, "waits", NOW + 999),
+        (place.open(), "another's", NOW + 999),
+    ):
+        job = intent(prompt, finished_at=NOW - 9, fetch_failures=20, next_look=at, **done)
+        await added(on, job)
+    await ledger.queue.resume_saving(NOW, 5)
+    due = await ledger.queue.due(NOW, WANTED, ())
+    assert [(job.prompt, job.fetch_failures) for _, job in due.jobs] == [("rests", 5), ("waits", 5)]
+
+
 # --- what is due --------------------------------------------------------------------------------
 
 
