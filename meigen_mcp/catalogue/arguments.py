@@ -378,7 +378,7 @@ def _option(option: Option, accepts: Accepts) -> Rule:
             default_choice = option.default if isinstance(option.default, str) else None
             return Choice(option.values, default_choice)
         case "reference":
-            words = "a style code, a word or a public https URL"
+            words = "a style code, word or public https URL"
             return text_or_public_url(words, accepts.own_origin)
         case "style_code":
             return style_code(accepts.own_origin)

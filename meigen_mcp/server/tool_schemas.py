@@ -43,21 +43,21 @@ from meigen_mcp.wording import plain, show
 log = logging.getLogger(__name__)
 
 _Rules = Mapping[str, Mapping[str, Rule]]
-_REFERENCES = "https URLs, local paths or meigen://"
+_REFERENCES = "https URLs, paths or meigen://"
 _ABOUT: Mapping[str, str] = {
     "prompt": "What to show.",
     "modelId": "Which model.",
     "aspectRatio": "Default auto.",
     "resolution": "Default by model.",
     "quality": "Finer is dearer.",
-    "duration": "Seconds.",
+    "duration": "Seconds, default by model.",
     "tier": "Finer is dearer.",
     "referenceImages": f"{_REFERENCES}.",
-    "referenceType": "Take its subject (content) or style.",
-    "referenceVideo": "Clip to continue: https URL, local path or meigen://.",
-    "referenceVideoDuration": "Its seconds (billed); needed for https URLs.",
+    "referenceType": "What to take.",
+    "referenceVideo": "Clip to continue, given as images are.",
+    "referenceVideoDuration": "Its billed seconds; needed for https URLs.",
     "referenceVideos": "Several clips; the seconds are those of all.",
-    "referenceAudios": "Sounds: https URLs, local paths. Not billed.",
+    "referenceAudios": "Sounds: https URLs, paths. Not billed.",
     "contentReferenceImages": "Pictures that are no frames.",
     "draft": "A paid preview in 480p; its answer has the price of the final.",
     "finalOf": "Id of a draft: render its final.",
@@ -67,7 +67,7 @@ _ABOUT: Mapping[str, str] = {
 _ELSEWHERE = " By model: see list_models."
 _NO_LIMITS = ("prompt", "modelId", "referenceVideo")
 _VIDEO_ABOUT: Mapping[str, str] = {
-    "referenceImages": f"[0] first, [1] last frame. {_REFERENCES}.",
+    "referenceImages": f"First, last frame. {_REFERENCES}.",
 }
 
 
@@ -86,32 +86,38 @@ def generate_schema(tool: Tool, catalogue: Catalogue, *, brief: bool = False) ->
     default = catalogue.default(medium)
     legacy = [m.id for m in models if m.legacy]
     if default is not None:
-        about["modelId"] = f"Default: MeiGen's choice, now {default.id}."
+        about["modelId"] = f"Default now {default.id}."
     about["modelId"] += f" Legacy: {', '.join(legacy)}." if legacy and not brief else ""
+    taken = names(models) or ["prompt"]
+    if "referenceImages" not in taken:
+        about["referenceVideo"] = f"Clip to continue: {_REFERENCES}."
     properties: Schema = {}
-    for name in names(models) or ["prompt"]:
+    for name in taken:
         takers = [m for m in models if name in by_model[m.id]]
         rules = {m.id: by_model[m.id][name] for m in takers if not m.legacy}
-        if name == "resolution":  # each model has its own default, as is said already
+        if name in ("resolution", "duration"):  # whose default is said to be the model's
             rules = {
-                k: replace(v, default=None) if isinstance(v, Choice) else v
+                k: replace(v, default=None) if isinstance(v, Choice | Number) else v
                 for k, v in rules.items()
             }
         schema = _flat([by_model[m.id][name] for m in takers] or [PROMPT])
         others = [m.id for m in models if not m.legacy and m.id not in rules]
         limits = _limits(rules, others, schema) if name not in _NO_LIMITS else ""
-        limits = _ELSEWHERE if brief and len(limits) > len(_ELSEWHERE) else limits
+        if brief and len(limits) > len(_ELSEWHERE):
+            limits = _ELSEWHERE
+        elif name == "aspectRatio":  # the words have every ratio of every model
+            schema.pop("enum", None)
         properties[name] = {**schema, "description": f"{about[name]}{limits}"}
     properties |= {
         "wait": {**_flat([WAITS[tool]]), "description": _wait(tool)},
         "maxCredits": {
             **_flat([CONTROL["maxCredits"]]),
-            "description": "Refuse a higher quote.",
+            "description": "Highest quote taken.",
         },
-        "dryRun": {"type": "boolean", "description": "Only check and quote."},
+        "dryRun": {"type": "boolean", "description": "Only quote."},
         "requestId": {
             "type": "string",
-            "description": "To repeat a call: the UUID from its answer. Never invent one.",
+            "description": "To repeat a call: its UUID, never invented.",
         },
     }
     return {
@@ -123,7 +129,7 @@ def generate_schema(tool: Tool, catalogue: Catalogue, *, brief: bool = False) ->
 
 
 def _wait(tool: Tool) -> str:
-    return f"Seconds, {_numbers(WAITS[tool])}."
+    return f"Seconds {_numbers(WAITS[tool])}."
 
 
 def _numbers(rule: Number) -> str:
@@ -179,8 +185,10 @@ def _limits(rules: Mapping[str, Rule], others: Sequence[str], schema: Schema) ->
         return f" {': '.join(parts)}." if parts else ""
     if others:
         said["none"] = [*others]
-    most = max(said, key=lambda words: len(said[words]))
-    if len(said[most]) > 1:
+    most = max(said, key=lambda words: (len(said[words]), not words))
+    if common and not most:  # what all take is all that these take
+        said.pop(most)
+    elif len(said[most]) > 1:
         said.pop(most)
         said[most] = ["others"]
     nothing = "same" if common else "any"
@@ -204,7 +212,7 @@ def _brief(rule: Rule, schema: Schema, common: Sequence[str] = ()) -> str:
         case Options():
             return ""
         case Items():
-            return "any number" if rule.maximum is None else f"up to {rule.maximum}"
+            return "any number" if rule.maximum is None else f"max {rule.maximum}"
         case Text() if "W:H" in rule.words:
             return "adaptive or any W:H" if "adaptive" in rule.words else "any W:H"
         case Choice(default="auto"):
@@ -219,7 +227,7 @@ def _brief(rule: Rule, schema: Schema, common: Sequence[str] = ()) -> str:
             return rule.sentence()
     said = rule.default if isinstance(rule.default, str) else show(rule.default)
     default = "" if rule.default is None else f"default {said}"
-    return f"{words} ({default})" if words and default else words or default
+    return ", ".join(part for part in (words, default) if part)
 
 
 # --- the tools --------------------------------------------------------------------------------
@@ -228,19 +236,19 @@ ABOUT_TOOLS: Mapping[str, tuple[str, str]] = {
     "generate_image": (
         "Generate image",
         "Make an image (picture, photo, logo, drawing, Midjourney); costs credits. Answers with"
-        " URLs, or status processing: then, or after a time-out, call check_status; never generate"
+        " URLs or processing: then, or after a time-out, call check_status; never generate"
         " again.",
     ),
     "generate_video": (
         "Generate video",
-        "Make a video (film, clip, animation) from text, images or a clip to continue; costs"
+        "Make a video (film, clip, animation) from text, images or a clip; costs"
         " credits. Answers at once: then, or after a time-out, call check_status; never generate"
         " again.",
     ),
     "check_status": (
         "Check status",
-        "See one generation, waiting for it to finish; without an id the newest ones, also those"
-        " whose call timed out. Free.",
+        "See a generation, waiting for it; without an id the newest, also those whose call timed"
+        " out. Free.",
     ),
     "list_models": (
         "List models",
@@ -248,14 +256,14 @@ ABOUT_TOOLS: Mapping[str, tuple[str, str]] = {
     ),
 }
 _STATUS_ABOUT = {
-    "generationId": "Id from an earlier answer.",
+    "generationId": "From an answer.",
     "requestId": "Or its requestId.",
     "wait": _wait("check_status"),
-    "limit": f"Without an id: how many, {_numbers(args.LIMIT)}.",
+    "limit": f"{_numbers(args.LIMIT)}.",
 }
 _MODELS_ABOUT = {
     "mediaType": "Only these.",
-    "modelId": "Everything about this one, with its JSON Schema.",
+    "modelId": "All about this one.",
 }
 
 

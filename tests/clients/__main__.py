@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -23,6 +23,7 @@ from .recipes import RECIPES, STEPS, Recipe, Way
 PROMPTS = (("SCRIPT all", 0), ("SCRIPT wait", 3), ("SCRIPT list", 0))
 PROGRAMS = Path(__file__).parent / "programs"
 LONGEST = 400.0
+TOKEN = "a-token-of-this-run-and-of-nothing-else"
 _PICTURE = re.compile(r"https?://[\w.:]+/media/[\w-]+\.(?:png|jpe?g|webp)")
 _CLIP = re.compile(r"https?://[\w.:]+/media/[\w-]+\.mp4")
 
@@ -83,6 +84,21 @@ def serving() -> Iterator[tuple[Model, str]]:
         thread.join()
 
 
+@contextmanager
+def over_http(server: Sequence[str], home: str) -> Iterator[str]:
+    """Serve a sandbox over HTTP to whoever has the token, and yield its URL."""
+    told = {**os.environ, "HOME": home, "MEIGEN_HTTP_TOKEN": TOKEN}
+    command = [*server, "--http", "--port", "0"]
+    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            lines = iter(process.stderr or ())
+            found = next(filter(None, (re.search(r"serving MCP on (\S+)", ln) for ln in lines)))
+            threading.Thread(target=lambda: [*lines], daemon=True).start()
+            yield found[1]
+        finally:
+            process.terminate()
+
+
 def install(folder: Path, recipe: Recipe) -> str:
     """Install a client where it is not yet, and return its version."""
     first = recipe.packages[0]
@@ -106,7 +122,9 @@ def install(folder: Path, recipe: Recipe) -> str:
 
 def run(folder: Path, recipe: Recipe, way: Way) -> tuple[set[str], str]:
     """Run a client in one way, and return which steps came back, with what it printed."""
-    with tempfile.TemporaryDirectory(prefix="meigen-client-") as home, serving() as (model, origin):
+    with ExitStack() as around:
+        home = around.enter_context(tempfile.TemporaryDirectory(prefix="meigen-client-"))
+        model, origin = around.enter_context(serving())
         program = PROGRAMS / recipe.program
         if program.suffix == ".mjs":  # it finds its modules beside itself
             beside = folder / program.name
@@ -139,6 +157,8 @@ def run(folder: Path, recipe: Recipe, way: Way) -> tuple[set[str], str]:
             "AI_SDK_LOG_WARNINGS": "false",
             **way.environment,
         }
+        if way.http:
+            told |= {"URL": around.enter_context(over_http(server, home)), "TOKEN": TOKEN}
         try:
             ended = subprocess.run(
                 command,

@@ -16,6 +16,7 @@ class Way:
         starts: seconds that the server takes longer to start.
         sandbox: the name of a sandbox that remembers.
         short: of a client that cuts a call; what waits is not tried.
+        http: the server is a process of its own, reached at a URL with a bearer token.
     """
 
     how: str
@@ -23,6 +24,7 @@ class Way:
     starts: float = 0
     sandbox: str = ""
     short: bool = False
+    http: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,16 @@ RESPONSES = Way("Responses", {"API": "responses"})
 ANTHROPIC = Way("Anthropic", {"API": "anthropic"})
 KEPT = Way("Chat Completions; a sandbox with a name", {"API": "chat"}, sandbox="kept")
 _LONG = {"CALL_SECONDS": "120"}
+
+
+def _sdk(modes: Mapping[str, str], **told: str) -> tuple[Way, ...]:
+    """Return the ways of a client of an SDK: each transport in each protocol, told as MODE."""
+    return tuple(
+        Way(f"{transport}, {protocol}", {"MODE": mode, **told}, http=transport == "HTTP")
+        for transport in ("stdio", "HTTP")
+        for protocol, mode in modes.items()
+    )
+
 
 RECIPES: Mapping[str, Recipe] = {
     "langchain": Recipe(
@@ -95,6 +107,15 @@ RECIPES: Mapping[str, Recipe] = {
     "fastmcp": Recipe("fastmcp_run.py", ("fastmcp",), (Way("no model"),)),
     "fastmcp-tasks": Recipe(
         "fastmcp_run.py", ("fastmcp-tasks", "fastmcp"), (Way("no model, with tasks"),)
+    ),
+    "python-sdk": Recipe("python_sdk.py", ("mcp",), _sdk({"2026": "auto", "2025": "legacy"})),
+    "typescript-sdk-v1": Recipe(
+        "typescript_sdk.mjs", ("@modelcontextprotocol/sdk", "zod"), _sdk({"2025": ""}, SDK="v1")
+    ),
+    "typescript-sdk-v2": Recipe(
+        "typescript_sdk.mjs",
+        ("@modelcontextprotocol/client",),
+        _sdk({"2026": "auto", "2025": "legacy"}, SDK="v2"),
     ),
     "vercel": Recipe(
         "vercel.mjs",

@@ -121,14 +121,14 @@ def test_the_descriptions_of_an_image_say_the_limits_of_each_model() -> None:
     said = described(shipped(), "generate_image")
     names = ("modelId", "aspectRatio", "resolution", "quality", "referenceImages")
     assert {name: said[name] for name in names} == {
-        "modelId": "Default: MeiGen's choice, now gpt-image-2. Legacy: midjourney-v7.",
+        "modelId": "Default now gpt-image-2. Legacy: midjourney-v7.",
         "aspectRatio": "Default auto. All: 1:1 3:2 2:3 16:9 9:16 4:3 3:4. Also"
         " gemini-3-pro-image-preview: 4:5 5:4 21:9; seedream-5.0-lite: same; others: any W:H.",
         "resolution": "Default by model. gpt-image-2: 1K 2K 4K; seedream-5.0-lite: 2K 3K;"
         " midjourney-v8.1: 1K 2K; others: any.",
         "quality": "Finer is dearer. gpt-image-2 only: default low.",
-        "referenceImages": "https URLs, local paths or meigen://. midjourney-v8.1: up to 1;"
-        " z-image-turbo: none; others: up to 5.",
+        "referenceImages": "https URLs, paths or meigen://. midjourney-v8.1: max 1;"
+        " z-image-turbo: none; others: max 5.",
     }
 
 
@@ -138,12 +138,12 @@ def test_the_descriptions_of_a_video_say_the_limits_of_each_model() -> None:
     names = ("aspectRatio", "duration", "tier", "referenceImages", "referenceVideoDuration")
     assert {name: said[name] for name in names} == {
         "aspectRatio": "Default auto. seedance-2-0: adaptive or any W:H; others: any W:H.",
-        "duration": "Seconds. seedance-2-0: 4-15 (default 5); happyhorse-1.0: 3-15 (default 5);"
-        " veo-3.1: 4 6 8 (default 4).",
+        "duration": "Seconds, default by model. seedance-2-0: 4-15; happyhorse-1.0: 3-15;"
+        " veo-3.1: 4 6 8.",
         "tier": "Finer is dearer. happyhorse-1.0: none; others: default fast.",
-        "referenceImages": "[0] first, [1] last frame. https URLs, local paths or meigen://."
-        " happyhorse-1.0: up to 1; others: up to 5.",
-        "referenceVideoDuration": "Its seconds (billed); needed for https URLs. seedance-2-0 only.",
+        "referenceImages": "First, last frame. https URLs, paths or meigen://."
+        " happyhorse-1.0: max 1; others: max 5.",
+        "referenceVideoDuration": "Its billed seconds; needed for https URLs. seedance-2-0 only.",
     }
 
 
@@ -151,12 +151,12 @@ def test_the_options_of_midjourney_say_range_and_default() -> None:
     """Each member by itself."""
     options = listed(shipped())["generate_image"]["inputSchema"]["properties"]["niji7Options"]
     assert {name: schema["description"] for name, schema in options["properties"].items()} == {
-        "stylize": "0-1000 (default 100)",
-        "chaos": "0-100 (default 5)",
+        "stylize": "0-1000, default 100",
+        "chaos": "0-100, default 5",
         "raw": "default false",
-        "iw": "0-2 (default 1)",
-        "sref": "a style code, a word or a public https URL",
-        "sw": "0-1000 (default 100)",
+        "iw": "0-2, default 1",
+        "sref": "a style code, word or public https URL",
+        "sw": "0-1000, default 100",
         "quality": "default 4",
     }
 
@@ -165,13 +165,48 @@ def test_the_live_list_changes_the_descriptions() -> None:
     """What the list says is what a model reads."""
     said = described(rich(), "generate_video")
     assert said["duration"] == (
-        "Seconds. seedance-2-0: 4-12 (default 5); happyhorse-1.0: 3-15 (default 5);"
-        " veo-3.1: 4 6 8 (default 6); grok-video: 4 8 12 16."
+        "Seconds, default by model. seedance-2-0: 4-12; happyhorse-1.0: 3-15; veo-3.1: 4 6 8;"
+        " grok-video: 4 8 12 16."
     )
     assert said["tier"] == (
-        "Finer is dearer. seedance-2-0: default mini; veo-3.1: fast pro (default fast);"
+        "Finer is dearer. seedance-2-0: default mini; veo-3.1: fast pro, default fast;"
         " others: none."
     )
+
+
+def test_ratios_are_said_in_words_and_not_in_the_schema_besides() -> None:
+    """Of each model, as the union is what none takes; what all take is all that the rest take."""
+    ratio = {
+        tool: schema["inputSchema"]["properties"]["aspectRatio"]
+        for tool, schema in listed(CATALOGUES["sandbox"]).items()
+        if tool.startswith("generate")
+    }
+    assert ratio == {
+        "generate_image": {
+            "type": "string",
+            "description": "Default auto. All: 1:1 3:4 4:3 16:9 9:16. Also gpt-image-2,"
+            " midjourney-v8.1: 21:9 5:4 4:5; gemini-3-pro-image-preview: 3:2 2:3 4:5 5:4 21:9;"
+            " nanobanana-2: 4:5 2:3 5:4 3:2 21:9 4:1 1:4; seedream-5.0-lite: 3:2 2:3;"
+            " seedream-4.5: 3:2 2:3 21:9.",
+        },
+        "generate_video": {
+            "type": "string",
+            "description": "Default auto. All: 16:9 9:16. Also seedance-2-0: adaptive 1:1 4:3 3:4"
+            " 21:9; happyhorse-1.0: 1:1.",
+        },
+    }
+
+
+def test_a_clip_says_what_it_may_be_where_no_image_does() -> None:
+    """Elsewhere it is said of the images, which stand before it."""
+    (seedance,) = [m for m in shipped().models if m.id == "seedance-2-0"]
+    alone = Catalogue((seedance.model_copy(update={"max_reference_images": 0}),))
+    for models, about in (
+        (shipped(), "Clip to continue, given as images are."),
+        (alone, "Clip to continue: https URLs, paths or meigen://."),
+    ):
+        assert described(models, "generate_video")["referenceVideo"] == about
+    assert "referenceImages" not in described(alone, "generate_video")
 
 
 def test_an_allow_list_shrinks_the_schemas() -> None:
@@ -181,7 +216,7 @@ def test_an_allow_list_shrinks_the_schemas() -> None:
     image, video = (few[name]["inputSchema"] for name in ("generate_image", "generate_video"))
     assert [*image["properties"]] == ["prompt", "modelId", "aspectRatio", "resolution", *control]
     assert video["properties"]["modelId"]["enum"] == ["happyhorse-1.0"]
-    assert video["properties"]["referenceImages"]["description"].endswith(" up to 1.")
+    assert video["properties"]["referenceImages"]["description"].endswith(" max 1.")
 
 
 def test_a_tool_without_a_model_stays_a_valid_tool() -> None:
