@@ -55,14 +55,19 @@ class PostgresCalls:
 
     async def _opening(self, db: Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
-        approved_at = float(await get_note(db, APPROVED.format(account)) or 0)
         person = self._accounts.person
-        this_hour = await spent(db, now - HOUR, person)
+        (row,) = await rows.every(
+            db,
+            "SELECT (SELECT value FROM meigen.notes WHERE name = %s) AS approved,"
+            " meigen.spent_by(%s, %s) AS hour, meigen.spent_by('', %s) AS day",
+            (APPROVED.format(account), person or "", now - HOUR, now - DAY),
+        )
+        approved_at, this_hour = float(row["approved"] or 0), Decimal(row["hour"]) / 1000
         recent = approved_at > now - HOUR
         return Opening(
             usual_seconds=usual(await durations(db, draft.model_id)),
             balance=await last_balance(db, await self._accounts.listed_paid(db)),
-            spent_today=await spent(db, now - DAY),
+            spent_today=Decimal(row["day"]) / 1000,
             spent_this_hour=this_hour,
             approved_at=approved_at,
             spent_since_yes=await spent(db, approved_at, person) if recent else this_hour,
