@@ -3,25 +3,28 @@
 An account's name is the API's origin, a space and a hash.
 """
 
+import json
 from collections.abc import Sequence
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.database import Database
 from meigen_mcp.ledger.postgres.rows import Connection
-from meigen_mcp.ledger.postgres.shelf import SAME, get_note, put_note
+from meigen_mcp.ledger.postgres.shelf import SAME, put_note
 from meigen_mcp.people import EVERYBODY, named, payer_of, person_of
 
 MOST_ACCOUNTS = 8
 """Accounts of earlier tokens that are asked about, the newest first."""
-_NAMES = (
+_KNOWN = (
+    "SELECT (SELECT value FROM meigen.notes WHERE name = %s) AS proven, ARRAY("
     "WITH RECURSIVE found(name) AS ("
     " SELECT min(account) FROM meigen.generations"
     " UNION ALL SELECT (SELECT min(account) FROM meigen.generations WHERE account > name)"
     " FROM found WHERE name IS NOT NULL)"
-    " SELECT name FROM found WHERE starts_with(name, %s)"
+    " SELECT name FROM found WHERE starts_with(name, %s)) AS names"
 )
-"""Each name by one step in the index: a ledger has many records, and few accounts."""
+"""Each name by one step in the index: a ledger has many records, and few accounts. With what is
+proven in one statement, since nearly every query begins with both."""
 
 
 class PostgresAccounts:
@@ -57,32 +60,31 @@ class PostgresAccounts:
         """Return the names of the account: by its token first, then by proof."""
         if self.person is EVERYBODY:
             return await self.listed_paid(db)
-        return [named(payer, self.person) for payer in await self._payers(db)]
+        payers, _ = await self._known(db)
+        return [named(payer, self.person) for payer in payers]
 
     async def listed_paid(self, db: Connection) -> list[str]:
         """Return the names of everybody whose credits are the same."""
-        payers = await self._payers(db)
-        found = [name for name in await self._of_origin(db) if payer_of(name) in payers]
-        return [*payers, *(name for name in found if name not in payers)]
+        return _paid(*await self._known(db))
 
-    async def _payers(self, db: Connection) -> list[str]:
-        proven = await get_note(db, SAME.format(self._database.account)) or []
+    async def _known(self, db: Connection) -> tuple[list[str], list[str]]:
+        """Return the accounts by token and by proof, and the names of all of the origin."""
+        account = self._database.account
+        origin = f"{account.rpartition(' ')[0]} "
+        (row,) = await rows.every(db, _KNOWN, (SAME.format(account), origin))
+        proven = json.loads(row["proven"] or "[]")
         self._proven = frozenset(proven)
-        return [self._database.account, *proven]
+        return [account, *proven], row["names"]
 
     async def listed_shown(self, db: Connection) -> list[str]:
         """Return the names of the accounts whose records are shown: the own ones first."""
-        own = await self.listed_own(db)
+        payers, names = await self._known(db)
+        everybody = self.person is EVERYBODY
+        own = _paid(payers, names) if everybody else [named(payer, self.person) for payer in payers]
         if self._alone or self.person:
             return own
-        others = [name for name in await self._of_origin(db) if name not in own]
-        if self.person is not EVERYBODY:
-            others = [name for name in others if not person_of(name)]
-        return [*own, *others]
-
-    async def _of_origin(self, db: Connection) -> list[str]:
-        found = await rows.every(db, _NAMES, (f"{self._database.account.rpartition(' ')[0]} ",))
-        return [row["name"] for row in found]
+        others = [name for name in names if name not in own]
+        return [*own, *(name for name in others if everybody or not person_of(name))]
 
     async def find(self, db: Connection, request_id: str) -> Generation | None:
         """Return the account's own record with a request id."""
@@ -99,7 +101,7 @@ class PostgresAccounts:
         """Return finished generations of accounts that may be this one under an earlier token."""
 
         async def query(db: Connection) -> list[Generation]:
-            own, names = await self._payers(db), await self._of_origin(db)
+            own, names = await self._known(db)
             others = dict.fromkeys(payer_of(name) for name in names)
             found = [
                 await rows.every(
@@ -124,11 +126,18 @@ class PostgresAccounts:
             # One at a time: of two that add to the list each would leave the other out.
             await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
             payer = payer_of(account)
-            proven = [name for name in (await self._payers(db))[1:] if name != payer]
-            await put_note(db, SAME.format(self._database.account), [*proven, payer])
-            await self._payers(db)
+            (_, *known), _ = await self._known(db)
+            proven = [*(name for name in known if name != payer), payer]
+            await put_note(db, SAME.format(self._database.account), proven)
+            self._proven = frozenset(proven)
 
         await self._database.write(put)
+
+
+def _paid(payers: list[str], names: list[str]) -> list[str]:
+    """Return the names of everybody whose credits are the same."""
+    found = [name for name in names if payer_of(name) in payers]
+    return [*payers, *(name for name in found if name not in payers)]
 
 
 async def _first(db: Connection, request_id: str, names: list[str]) -> Generation | None:

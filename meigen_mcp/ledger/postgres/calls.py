@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import anyio
 
+from meigen_mcp.errors import OverCap
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import ADOPTABLE_FOR, AskFirst, Opening, Terms, usual
 from meigen_mcp.ledger.changes import Followers
@@ -18,7 +19,7 @@ from meigen_mcp.ledger.postgres.queue import PostgresQueue, durations
 from meigen_mcp.ledger.postgres.records import last_balance
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import APPROVED, NAME, get_note
-from meigen_mcp.ledger.postgres.team import allowances, spent
+from meigen_mcp.ledger.postgres.team import allowances, caps_set, spent, used
 from meigen_mcp.ledger.spending import DAY, HOUR, hold_to_cap
 from meigen_mcp.ledger.team import hold
 
@@ -55,14 +56,19 @@ class PostgresCalls:
 
     async def _opening(self, db: Connection, draft: Generation) -> Opening:
         account, now = self._accounts.name, draft.created_at
-        approved_at = float(await get_note(db, APPROVED.format(account)) or 0)
         person = self._accounts.person
-        this_hour = await spent(db, now - HOUR, person)
+        (row,) = await rows.every(
+            db,
+            "SELECT (SELECT value FROM meigen.notes WHERE name = %s) AS approved,"
+            " meigen.spent_by(%s, %s) AS hour, meigen.spent_by('', %s) AS day",
+            (APPROVED.format(account), person or "", now - HOUR, now - DAY),
+        )
+        approved_at, this_hour = float(row["approved"] or 0), Decimal(row["hour"]) / 1000
         recent = approved_at > now - HOUR
         return Opening(
             usual_seconds=usual(await durations(db, draft.model_id)),
             balance=await last_balance(db, await self._accounts.listed_paid(db)),
-            spent_today=await spent(db, now - DAY),
+            spent_today=Decimal(row["day"]) / 1000,
             spent_this_hour=this_hour,
             approved_at=approved_at,
             spent_since_yes=await spent(db, approved_at, person) if recent else this_hour,
@@ -158,11 +164,15 @@ class PostgresCalls:
                 owner=self._database.lease.owner,
                 adopted=job.adopted or not terms.adoptable,
             )
-            if await rows.one(db, "SELECT 1 FROM meigen.caps LIMIT 1") is not None:
+            if caps := await caps_set(db):
                 # The sums are formed under the lock, and what was committed already is not refused.
                 await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
-                if await rows.find(db, owned.account, job.request_id) is None:
-                    hold(job.reserved, await allowances(db, self._accounts.person, job.created_at))
+                held = await used(db, self._accounts.person, job.created_at, caps)
+                try:
+                    hold(job.reserved, held)
+                except OverCap:
+                    if await rows.find(db, owned.account, job.request_id) is None:
+                        raise
             (row,) = await rows.every(
                 db,
                 "SELECT * FROM meigen.add_intent(%s::jsonb, %s, %s, %s, %s, %s, %s, %s)",
@@ -179,13 +189,13 @@ class PostgresCalls:
             )
             if row["outcome"] == "added":
                 return replace(owned, version=row["version"]), True
-            used = Decimal(row["spent"] or 0) / 1000
+            so_far = Decimal(row["spent"] or 0) / 1000
             if row["outcome"] == "ask":
-                return AskFirst(used), False
+                return AskFirst(so_far), False
             if row["outcome"] == "ended":
                 raise ended(job.request_id)
             if row["outcome"] == "over":
-                hold_to_cap(job.reserved, terms.cap_per_day, used)
+                hold_to_cap(job.reserved, terms.cap_per_day, so_far)
             known = await rows.find(db, owned.account, job.request_id)
             assert known is not None  # noqa: S101  # nothing is ever deleted
             return known, known.owner == owned.owner

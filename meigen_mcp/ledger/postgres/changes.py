@@ -107,7 +107,7 @@ class PostgresChanges:
             if changed:
                 since = changed[-1].version
                 yield changed
-            await self._followers.any.after(seen)
+            await self._followers.any.after(seen)  # counted before it was asked: none is missed
             await anyio.sleep(TOGETHER)
 
     async def _changed(self, db: Connection, since: int) -> list[Generation]:
@@ -125,28 +125,26 @@ class PostgresChanges:
 
     async def notice(self) -> None:
         """Notice what other replicas changed, and wake whoever waits for it."""
-
-        async def query(db: Connection) -> tuple[int, list[tuple[str, str, int]]]:
-            version = await _version(db)
-            if self._seen is None or version == self._seen:
-                return version, []
-            found = await rows.every(
-                db,
-                "SELECT account, request_id, version FROM meigen.generations"
-                " WHERE version > %s AND version <= %s",
-                (self._seen, version),
-            )
-            return version, [(r["account"], r["request_id"], r["version"]) for r in found]
-
-        version, changed = await self._database.read(query)
         if self._seen is None:
+            self._seen = await self.version()
             self.wake_all()
-        self._seen = version
+            return
+        changed = await self._database.read(lambda db, seen=self._seen: _changed_since(db, seen))  # type: ignore[misc]
+        self._seen = max((version for *_, version in changed), default=self._seen)
         self._followers.notice(changed)
 
     def wake_all(self) -> None:
         """Let everybody who waits for a record look again."""
         self._followers.wake_all()
+
+
+async def _changed_since(db: Connection, seen: int) -> list[tuple[str, str, int]]:
+    found = await rows.every(
+        db,
+        "SELECT account, request_id, version FROM meigen.generations WHERE version > %s",
+        (seen,),
+    )
+    return [(row["account"], row["request_id"], row["version"]) for row in found]
 
 
 async def _version(db: Connection) -> int:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 5.0
 """Seconds without a notification after which is asked all the same what changed."""
 REST = 1.0
+BREATH = 0.05
+"""Seconds after which it is asked again at the soonest: of many changes several at once."""
 LATELY = 10.0
 """Seconds for which an answer of the database says that it is there."""
 HEARD_WITHIN = 5.0
@@ -128,6 +130,7 @@ class PostgresLedger:
                 async for _ in line.notifies(timeout=LOOK_EVERY, stop_after=1):
                     pass
                 await self.changes.notice()
+                await anyio.sleep(BREATH)
 
     async def _tune_in(self, line: Connection) -> None:
         with self._database.watched(line):

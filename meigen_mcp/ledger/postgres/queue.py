@@ -10,6 +10,7 @@ from meigen_mcp.ledger.calls import ADOPTABLE_FOR
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
+from meigen_mcp.ledger.postgres.due import find_due
 from meigen_mcp.ledger.postgres.rate_limit import find_slot, in_line
 from meigen_mcp.ledger.postgres.records import PostgresRecords, changed_row, changed_to
 from meigen_mcp.ledger.postgres.rows import Connection
@@ -24,7 +25,7 @@ from meigen_mcp.ledger.queue import (
     Wanted,
 )
 from meigen_mcp.ledger.records import Change, TakenOver
-from meigen_mcp.people import key_of, origin_of, payer_of
+from meigen_mcp.people import origin_of, payer_of
 from meigen_mcp.system import Signal
 
 AT_ONCE = 100
@@ -70,45 +71,8 @@ class PostgresQueue:
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()
     ) -> Due:
         """Return this replica's generations whose time has come, the longest due first."""
-
-        async def query(db: Connection) -> Due:
-            first = await self._next_at(db)
-            if first is None or first > now:
-                return Due(next_at=first)
-            jobs = [
-                (kind, job)
-                for kind, of_kind in wanted.items()
-                if of_kind.places > 0
-                for job in await self._due(db, now, of_kind, but)
-            ]
-            return Due(jobs, await self._next_at(db, now))
-
-        return await self._database.read(query)
-
-    async def _due(
-        self, db: Connection, now: float, wanted: Wanted, but: Collection[str]
-    ) -> list[Generation]:
-        found = await rows.every(
-            db,
-            "SELECT * FROM meigen.generations WHERE owner = %s AND status = ANY(%s)"
-            " AND next_look <= %s ORDER BY next_look, id LIMIT %s",
-            (
-                self._database.lease.owner,
-                list(wanted.statuses),
-                now,
-                wanted.places + len(but),
-            ),
-        )
-        jobs = map(rows.read, found)
-        return [job for job in jobs if key_of(job) not in but][: wanted.places]
-
-    async def _next_at(self, db: Connection, after: float = 0.0) -> float | None:
-        when: float | None = await rows.one(
-            db,
-            "SELECT min(next_look) FROM meigen.generations WHERE owner = %s AND next_look > %s",
-            (self._database.lease.owner, after),
-        )
-        return when
+        owner = self._database.lease.owner
+        return await self._database.read(lambda db: find_due(db, owner, now, wanted, but))
 
     async def postpone(self, looks: Sequence[tuple[Generation, float]]) -> None:
         """Have records acted on at other times, in one step, if they are as they were read."""

@@ -6,7 +6,7 @@ Every POST of an account takes a slot, and frees it 60 s after its reply.
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.rows import Connection
-from meigen_mcp.ledger.postgres.shelf import HOLD, get_note
+from meigen_mcp.ledger.postgres.shelf import HOLD
 from meigen_mcp.ledger.queue import LONGEST_HOLD, SLOT_FREED_AFTER, turn
 from meigen_mcp.people import MARK, payer_of
 
@@ -15,22 +15,31 @@ async def find_slot(
     db: Connection, job: Generation, limit: int, now: float, held_until: float
 ) -> float:
     """Return when a slot may be free: now, or later."""
-    hold = float(await get_note(db, HOLD.format(payer_of(job.account))) or 0)
+    payer, freed = payer_of(job.account), now + SLOT_FREED_AFTER
+    # In one statement, since everybody waits for the lock under which it runs; what is asked sees
+    # what was there before.
+    (row,) = await rows.every(
+        db,
+        "WITH free AS (DELETE FROM meigen.posts WHERE free_at <= %s),"
+        # Held longer than any can be: by a clock that was set back since.
+        " cut AS (UPDATE meigen.posts SET free_at = %s WHERE free_at > %s)"
+        " SELECT (SELECT value FROM meigen.notes WHERE name = %s) AS hold,"
+        " (SELECT free_at FROM meigen.posts WHERE account = %s AND free_at > %s"
+        " ORDER BY free_at DESC LIMIT 1 OFFSET %s) AS last",
+        (
+            now,
+            freed,
+            held_until + SLOT_FREED_AFTER,
+            HOLD.format(payer),
+            payer,
+            now,
+            limit - 1,
+        ),
+    )
+    hold = float(row["hold"] or 0)
     if now < hold <= now + LONGEST_HOLD:  # beyond that: by a clock that was set back
         return hold
-    await db.execute(b"DELETE FROM meigen.posts WHERE free_at <= %s", (now,))
-    # Held longer than any can be: by a clock that was set back since.
-    await db.execute(
-        b"UPDATE meigen.posts SET free_at = %s WHERE free_at > %s",
-        (now + SLOT_FREED_AFTER, held_until + SLOT_FREED_AFTER),
-    )
-    last = await rows.one(
-        db,
-        "SELECT free_at FROM meigen.posts WHERE account = %s ORDER BY free_at DESC"
-        " LIMIT 1 OFFSET %s",
-        (payer_of(job.account), limit - 1),
-    )
-    return now if last is None else min(float(last), now + SLOT_FREED_AFTER)
+    return now if row["last"] is None else min(float(row["last"]), freed)
 
 
 async def in_line(db: Connection, job: Generation, limit: int, now: float) -> tuple[int, float]:

@@ -34,7 +34,7 @@ class PostgresTeam:
         """Return everybody, with what they may spend and did, the earliest first."""
 
         async def query(db: Connection) -> list[Member]:
-            caps = await _caps(db)
+            caps = await caps_set(db)
             made = f"SELECT count(*) FROM meigen.generations WHERE {_PERSON}"  # noqa: S608  # ours
             return [
                 Member(
@@ -55,7 +55,7 @@ class PostgresTeam:
 
     async def caps(self) -> Mapping[str, Caps]:
         """Return what is set, by person."""
-        return await self._database.read(_caps)
+        return await self._database.read(caps_set)
 
     async def set_caps(self, who: str, caps: Caps) -> None:
         """Set the caps of a person, of each or of the team."""
@@ -82,21 +82,33 @@ class PostgresTeam:
 
 async def allowances(db: Connection, person: str | None, now: float) -> tuple[Allowance, ...]:
     """Return the caps that hold for a person's call, and what of each is used."""
-    found = await _caps(db)
-    if not found:
+    return await used(db, person, now, await caps_set(db))
+
+
+async def used(
+    db: Connection, person: str | None, now: float, caps: Mapping[str, Caps]
+) -> tuple[Allowance, ...]:
+    """Return the same of caps that are known, in one statement: many may wait for a lock here."""
+    own, team = limits(person, caps)
+    held = [
+        (whose, days, cap, who)
+        for whose, each, who in (("your", own, person), ("the team's", team, None))
+        for days, cap in ((1, each.day), (30, each.month))
+        if cap is not None
+    ]
+    if not held:
         return ()
-    own, team = limits(person, found)
+    sums = ", ".join(["meigen.spent_by(%s, %s)"] * len(held))
+    values = [value for _, days, _, who in held for value in (who or "", now - days * DAY)]
+    spent = await rows.one(db, f"SELECT ARRAY[{sums}]", values)  # only marks
     return tuple(
-        [
-            Allowance(whose, days, cap, await spent(db, now - days * DAY, who))
-            for whose, caps, who in (("your", own, person), ("the team's", team, None))
-            for days, cap in ((1, caps.day), (30, caps.month))
-            if cap is not None
-        ]
+        Allowance(whose, days, cap, Decimal(each) / 1000)
+        for (whose, days, cap, _), each in zip(held, spent, strict=True)
     )
 
 
-async def _caps(db: Connection) -> Mapping[str, Caps]:
+async def caps_set(db: Connection) -> Mapping[str, Caps]:
+    """Return what is set, by person."""
     found = await rows.every(db, "SELECT who, day, month FROM meigen.caps")
     return {row["who"]: Caps(_amount(row["day"]), _amount(row["month"])) for row in found}
 

@@ -104,7 +104,7 @@ class SqliteChanges:
             changed, since = await self._worker.read(partial(self._changed, since=since))
             if changed:
                 yield changed
-            await self._followers.any.after(seen)
+            await self._followers.any.after(seen)  # counted before it was asked: none is missed
             await anyio.sleep(TOGETHER)
 
     def _changed(self, db: sqlite3.Connection, since: int) -> tuple[list[Generation], int]:

@@ -104,7 +104,7 @@ async def test_what_is_due_comes_by_its_kind_the_longest_due_first(ledger: Ledge
     assert [job.prompt for kind, job in due.jobs if kind == "post"] == ["b"]
     assert due.next_at == NOW + 5
     none: Mapping[Kind, Wanted] = {"post": Wanted(WANTED["post"].statuses, 0)}
-    assert (await ledger.queue.due(NOW, none, ())).jobs == []
+    assert not (await ledger.queue.due(NOW, none, ())).jobs
 
 
 async def test_when_nothing_is_due_it_is_known_when_something_will_be(ledger: Ledger) -> None:
