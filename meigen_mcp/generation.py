@@ -200,7 +200,6 @@ SHARED = frozenset({"watched_until", "answered", "abandoned", "adopted"})
 """Fields that calls write at any time: a change of the rest must not undo them."""
 HELD = frozenset({"owner", "version"})
 """Fields that only the ledger sets."""
-_NOT_THE_POLLERS = FIXED | SHARED | HELD
 
 
 def used(job: Generation) -> Decimal | None:
@@ -212,7 +211,7 @@ def by_poller(before: Generation, after: Generation) -> Generation:
     """Return a changed record without what the poller may not change; an end never changes."""
     if before.terminal and after.status != before.status:
         return before
-    had = ((name, getattr(before, name)) for name in _NOT_THE_POLLERS)
+    had = ((name, getattr(before, name)) for name in FIXED | SHARED | HELD)
     kept = {name: value for name, value in had if getattr(after, name) is not value}
     return replace(after, **kept) if kept else after
 
