@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from . import (
     peer,
     pictures,
     polls,
+    replicas,
     scale,
     shutdown,
     slow_disk,
@@ -54,22 +55,21 @@ BESIDE: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "log": growing_log.run,
     "http": over_http.run,
     "peer": peer.run,
+    "replicas": replicas.run,
 }
-
-
 """What is measured in turn with an older build, the peer or a bare server over HTTP."""
 ALL = {**PARTS, **BESIDE}
 
 
-async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -> Part:
-    """Measure parts one after the other, and put together what they came to.
+async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -> dict[str, Part]:
+    """Measure parts one after the other, and return what each came to.
 
     Args:
         names: which.
         size: how much of each.
         kept: where each is kept as it comes; one that is there already is not measured anew.
     """
-    found = []
+    found = {}
     known = json.loads(kept.read_text("utf-8")) if kept and kept.exists() else {}
     for name in names:
         if name not in known:
@@ -78,12 +78,8 @@ async def measured(names: Sequence[str], size: Size, kept: Path | None = None) -
             if kept:
                 kept.write_text(json.dumps(known), encoding="utf-8")
         rows = [Row(**row) for row in known[name]["rows"]]
-        found.append(Part(rows, known[name]["text"], known[name]["picture"]))
-    return Part(
-        [row for part in found for row in part.rows],
-        "\n\n".join(part.text for part in found if part.text),
-        "".join(part.picture for part in found),
-    )
+        found[name] = Part(rows, known[name]["text"], known[name]["picture"])
+    return found
 
 
 @click.command()
@@ -114,15 +110,19 @@ def main(
     size = replace(SHORT if short else Size(), today=against, peer=typescript)
     size = replace(size, rounds=rounds or size.rounds)
     before = load()
-    part = anyio.run(measured, names or tuple(ALL), size, keep)
+    found = anyio.run(measured, names or tuple(ALL), size, keep)
     said = f"Measured on {machine()}; {before} before it, {load()} after."
-    text = f"{said}\n\n{results(part.rows)}"
-    click.echo(f"{text}\n\n{part.text}" if part.text else text)
+    rows = _rows(found, ALL)
+    texts = [part.text for part in found.values() if part.text]
+    click.echo("\n\n".join([said, results(rows), *texts]))
     if write:
-        beside = [row for row in part.rows if row.what.partition(":")[0] in BESIDE]
-        alone = [row for row in part.rows if row not in beside]
-        pages.write(f"{said}\n\n{results(alone)}", f"{said}\n\n{results(beside)}", part)
-    sys.exit(any(row.met is False and not row.absolute for row in part.rows))
+        alone, beside = (results(_rows(found, parts)) for parts in (PARTS, BESIDE))
+        pages.write(f"{said}\n\n{alone}", f"{said}\n\n{beside}", found)
+    sys.exit(any(row.met is False and not row.absolute for row in rows))
+
+
+def _rows(found: Mapping[str, Part], names: Iterable[str]) -> list[Row]:
+    return [row for name in names if name in found for row in found[name].rows]
 
 
 if __name__ == "__main__":

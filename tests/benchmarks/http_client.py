@@ -61,12 +61,9 @@ class Caller:
         await self._post({"id": 1, "method": method, "params": params}, headers)
         return dict((await self._answer())["result"])
 
-    async def listen(self, uri: str) -> None:
-        """Have the changes of a resource told on this connection from now on."""
-        params = {
-            "_meta": _META,
-            "notifications": {"resourceSubscriptions": [uri]},
-        }
+    async def listen(self, *uris: str) -> None:
+        """Have the changes of resources told on this connection from now on."""
+        params = {"_meta": _META, "notifications": {"resourceSubscriptions": uris}}
         headers = {"mcp-protocol-version": _NEW, "mcp-method": "subscriptions/listen"}
         await self._post({"id": 1, "method": "subscriptions/listen", "params": params}, headers)
         await self._head()

@@ -199,10 +199,16 @@ def resident(pid: int) -> float:
     return 0.0
 
 
-def processor_of(pid: int) -> float:
-    """Return the processor time that a process has used, in seconds."""
+def processor_of(pid: int, *, and_ended: bool = False) -> float:
+    """Return the processor time that a process has used, in seconds.
+
+    Args:
+        pid: the process.
+        and_ended: whether that of its children counts that have ended.
+    """
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = sum(map(int, fields[11 : 15 if and_ended else 13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager

@@ -65,6 +65,11 @@ class Sample:
         self._unit = unit
 
     @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.values)
+
+    @property
     def median(self) -> float:
         """The middle one."""
         return median(self.values)

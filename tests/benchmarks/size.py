@@ -14,6 +14,8 @@ class Size:
         today: the Python of an older build, which is measured beside this one; empty: none is.
         peer: the program of the TypeScript server, likewise.
         rounds: how often each of both is measured, in turn; the least counts.
+        shared: jobs that one server and replicas follow in turn.
+        adds: calls that spend, a second, for `adding` seconds.
     """
 
     judged: bool = True
@@ -52,6 +54,10 @@ class Size:
     listened: float = 20.0
     heard: int = 100
     sessions: int = 200
+    replicas: int = 3
+    shared: tuple[int, ...] = (10, 100, 1000)
+    adds: int = 100
+    adding: float = 10.0
 
     @property
     def builds(self) -> tuple[str, ...]:
@@ -93,4 +99,7 @@ SHORT = Size(
     listened=3.0,
     heard=1,
     sessions=2,
+    shared=(8,),
+    adds=20,
+    adding=0.5,
 )

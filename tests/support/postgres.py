@@ -156,13 +156,17 @@ class PostgresServer:
         """Let it say everything again."""
         self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: signal.Signals) -> None:
-        """Signal the server and all its processes, which are sessions of their own."""
+    def processes(self) -> list[int]:
+        """Return the ids of the server and of all its processes, itself first."""
         assert self._process is not None
         parent = self._process.pid
         children = Path(f"/proc/{parent}/task/{parent}/children")
         pids = children.read_text() if children.exists() else _children(parent)
-        for pid in (parent, *map(int, pids.split())):
+        return [parent, *map(int, pids.split())]
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Signal the server and all its processes, which are sessions of their own."""
+        for pid in self.processes():
             try:
                 os.kill(pid, number)
             except ProcessLookupError:

@@ -320,14 +320,14 @@ class PostgresQueue:
         """Commit what became of a POST, and free its slot in 60 s, in one step."""
 
         async def end(db: Connection) -> tuple[Generation, bool]:
-            changed = await changed_row(db, slot.job, change, by_owner=True)
             await db.execute(
                 b"UPDATE meigen.posts SET free_at = %s WHERE id = %s",
                 (now + SLOT_FREED_AFTER, slot.id),
             )
             if hold_until is not None:
                 await put_note(db, HOLD.format(payer_of(slot.job.account)), hold_until)
-            return changed
+            # Last, since it takes the lock on which all replicas wait.
+            return await changed_row(db, slot.job, change, by_owner=True)
 
         job, _ = await self._database.write(end, patient=True, then=self._records.tell)
         return job

@@ -159,6 +159,8 @@ async def test_a_proof_is_for_one_account_alone(renewed: Ledger, place: Place) -
     one, two = await _done(first), await _done(second)
     await renewed.accounts.join(one.account)
     assert await renewed.accounts.unproven(3) == [two]
+    await renewed.accounts.join(two.account)
+    assert await renewed.accounts.unproven(3) == []
 
 
 @pytest.mark.parametrize("proven", [False, True])

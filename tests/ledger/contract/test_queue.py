@@ -103,6 +103,8 @@ async def test_what_is_due_comes_by_its_kind_the_longest_due_first(ledger: Ledge
     due = await ledger.queue.due(NOW, few, [jobs["a"].request_id])
     assert [job.prompt for kind, job in due.jobs if kind == "post"] == ["b"]
     assert due.next_at == NOW + 5
+    few_others = await ledger.queue.due(NOW, few, [jobs["f"].request_id])
+    assert [job.prompt for kind, job in few_others.jobs if kind == "post"] == ["a"]
     none: Mapping[Kind, Wanted] = {"post": Wanted(WANTED["post"].statuses, 0)}
     assert not (await ledger.queue.due(NOW, none, ())).jobs
 
@@ -233,6 +235,15 @@ async def test_no_minute_sees_more_posts_than_the_limit_whoever_races(place: Pla
     found = [job for _, job in await processes[0].records.newest(24)]
     waiting = [job.next_look for job in found if job.status == "queued"]
     assert waiting == [NOW + SLOT_FREED_AFTER] * 12
+
+
+async def test_a_slot_of_a_clock_that_was_set_back_is_free_a_minute_later(place: Place) -> None:
+    """It was held until a time that lies far ahead now."""
+    ledger = place.open(rate_limit=1)
+    await _begun(ledger, await added(ledger), NOW + 10_000)
+    job = await added(ledger)
+    assert await _begin(ledger, job) is None
+    assert await _begin(ledger, job, NOW + SLOT_FREED_AFTER + 1) is not None
 
 
 async def test_a_slot_is_free_a_minute_after_the_reply(place: Place) -> None:
