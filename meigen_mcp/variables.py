@@ -26,6 +26,8 @@ _BRACKETED = re.compile(
 )
 """How programs write what they fill in, in brackets that no value of ours has."""
 _PLACEHOLDER = re.compile(rf"{_BRACKETED.pattern}|\$[A-Za-z_]|%[A-Za-z_]\w*%")
+_STANDS_FOR = re.compile(r"\w+://|[{\[].*[}\]]$|@\w+@$")
+"""Where a store keeps a secret, or a name that a template was to replace."""
 _MODEL_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 _NUMBER = re.compile(r"(?=\.?\d)\d{0,12}(?:\.\d{0,9})?", re.ASCII)
 _SECRETS = re.compile(r"(?<=://).+(?=@)|[^/]+(?=@)|meigen_sk_\S*")
@@ -263,7 +265,7 @@ class Reader:
     def _secret(self, name: str, value: str) -> str | None:
         if _PLACEHOLDER.match(value) or _BRACKETED.search(value):
             self._bad(name, value, "set the token itself")
-        elif value.isascii() and value.isprintable() and " " not in value:
+        elif re.fullmatch(r"[!-~]+", value) and not _STANDS_FOR.match(value):
             return value
         else:
             wrong = Problem(name, "it has characters that no token has", "paste the token again")

@@ -9,8 +9,9 @@ from urllib.parse import quote
 import httpx
 import pytest
 from mcp.client.client import Client
+from mcp.shared.exceptions import MCPError
 from support.foreign_words import ESC, ISOLATE, ORDER, OSC, RTL, TAGS, odd, texts
-from support.in_memory import MODES, ORIGIN, InMemory, Mode
+from support.in_memory import MODES, ORIGIN, InMemory, Mode, connect
 
 from meigen_mcp import app
 from meigen_mcp.api import replies
@@ -252,3 +253,24 @@ def test_shipped_models_come_first_in_a_long_list() -> None:
     assert found is not None
     assert [row.id for row in found.rows[:2]] == ["gpt-image-2", "m0"]
     assert (len(found.rows), found.left_out) == (100, 401)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_asked_for_and_is_not_there_is_told_without_what_it_could_do(
+    mode: Mode, settings: Settings, emulator: Emulator
+) -> None:
+    """A model reads names and addresses in somebody's words, and asks for them."""
+    word = f"a{ESC}{RTL}{TAGS}b"
+    async with connect(settings, emulator, mode) as on:
+        asked = (
+            lambda: on.client.call_tool(word, {}),
+            lambda: on.client.get_prompt(word),
+            lambda: on.client.read_resource(f"meigen://generations/{word}"),
+            lambda: on.client.call_tool("check_status", {word: word}),
+        )
+        for ask in asked:
+            try:
+                told = (await ask()).model_dump_json()
+            except MCPError as error:
+                told = error.error.model_dump_json()
+            assert [text for text in texts(json.loads(told)) if odd(text)] == []

@@ -439,9 +439,16 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize("name", ["MEIGEN_API_TOKEN", "MEIGEN_HTTP_TOKEN"])
-@pytest.mark.parametrize("value", ["meigen_sk_two words", "meigen_sk_ünicode", "meigen_sk_\x07"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("meigen_sk_two words", "meigen_sk_ünicode", "meigen_sk_\x07"),
+        *("op://Private/meigen-mcp/http-token", "vault://kv/meigen#token", "@MEIGEN_TOKEN@"),
+        *("{MEIGEN_HTTP_TOKEN_OF_THE_TEAM}", "[the-token-of-this-server]"),
+    ],
+)
 def test_a_token_with_other_characters_is_refused_and_not_shown(name: str, value: str) -> None:
-    """It could not be sent in a header."""
+    """It could not be sent in a header, or says where it lies, and then stands in every copy."""
     problem = Problem(name, "it has characters that no token has", "paste the token again")
     assert facts(load({name: value})) == DEFAULTS | {"problems": (problem,)}
 

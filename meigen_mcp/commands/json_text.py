@@ -79,7 +79,16 @@ def put(text: str, keys: Sequence[str], value: Any) -> str:
 
 
 def drop(text: str, keys: Sequence[str]) -> str:
-    """Return the text without a member, and without the parents that this leaves empty."""
+    """Return the text without a member, and without the parents that this leaves empty.
+
+    Of two with one key the last counts, so that one more would count without it: all go.
+    """
+    while (shorter := _drop_last(text, keys)) != text:
+        text = shorter
+    return text
+
+
+def _drop_last(text: str, keys: Sequence[str]) -> str:
     places = [_Object.at(text, _skip(text, 0))]
     for key in keys[:-1]:
         member = places[-1].member(key)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from unicodedata import normalize
 
 from meigen_mcp.app import open_account
 from meigen_mcp.commands import jobs
@@ -20,6 +21,8 @@ COLUMNS = (
     *("person", "name", "issuer", "subject", "since", "generations"),
     *("spentToday", "dayCap", "spentMonth", "monthCap"),
 )
+_FORMULA = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet works out."""
 _NOBODY = "Nobody signed in yet: people sign in to `serve --http` by MEIGEN_OAUTH_ISSUER."
 
 
@@ -144,10 +147,16 @@ def _csv(members: Sequence[Member]) -> str:
         words = (member.id, member.name, member.issuer, member.subject)
         table.writerow(
             [
-                *(f"'{word}" if word.startswith(("=", "+", "-", "@")) else word for word in words),
+                *map(_cell, words),
                 time_of(member.seen_at),
                 member.made,
                 *("" if number is None else f"{number:f}" for number in numbers),
             ]
         )
     return text.getvalue().rstrip("\n")
+
+
+def _cell(word: str) -> str:
+    """Return a word on one line; a formula may stand behind spaces, and in wide signs."""
+    line = flat(word)
+    return f"'{line}" if normalize("NFKC", line).strip().startswith(_FORMULA) else line

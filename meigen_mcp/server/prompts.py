@@ -6,6 +6,7 @@ import mcp_types as t
 from mcp.shared.exceptions import MCPError
 
 from meigen_mcp.errors import InvalidArguments
+from meigen_mcp.foreign import one_line
 from meigen_mcp.server import completions, prompt_templates
 from meigen_mcp.server.guard import Context
 from meigen_mcp.service.service import Service
@@ -45,7 +46,7 @@ class Prompts:
         current = self._service.catalogue.current
         prompt = next((p for p in prompt_templates.offered(current) if p.name == params.name), None)
         if prompt is None:
-            raise MCPError(t.INVALID_PARAMS, f"Unknown prompt: {params.name}")
+            raise MCPError(t.INVALID_PARAMS, f"Unknown prompt: {one_line(params.name)}")
         try:
             text = prompt_templates.message(prompt, params.arguments or {}, current)
         except InvalidArguments as error:

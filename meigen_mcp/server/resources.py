@@ -14,7 +14,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from meigen_mcp.errors import LedgerUnavailable
-from meigen_mcp.foreign import one_line
+from meigen_mcp.foreign import one_line, printable_url
 from meigen_mcp.generation import RECORDS, Generation, media_uri, record_uri
 from meigen_mcp.media.store import LARGEST_RESOURCE, Media
 from meigen_mcp.server import viewer
@@ -89,7 +89,7 @@ class Resources:
                     return _json(uri, models, kept)
         modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         code = t.INVALID_PARAMS if modern else LEGACY_NOT_FOUND
-        raise MCPError(code, "Resource not found", {"uri": uri})
+        raise MCPError(code, "Resource not found", {"uri": printable_url(uri)})
 
     def _models(self, which: Sequence[str]) -> views.Structure | None:
         """Return all models in brief, or everything about one; None where there is no such."""

@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 
 from meigen_mcp.catalogue.models import Model
 from meigen_mcp.errors import BadSettings, MeigenError, Problem, Unforeseen
+from meigen_mcp.foreign import one_line
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.asking import acting
 from meigen_mcp.media import previews
@@ -59,7 +60,7 @@ class Tools:
     ) -> t.CallToolResult | t.InputRequiredResult | dict[str, Any]:
         """Serve `tools/call`."""
         if params.name not in ABOUT_TOOLS:
-            raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {params.name}")
+            raise MCPError(t.INVALID_PARAMS, f"Unknown tool: {one_line(params.name)}")
         given = _readable(params.arguments or {})
         try:
             answer = self._call(ctx, params, given)

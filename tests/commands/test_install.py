@@ -537,6 +537,22 @@ def test_of_two_members_with_one_name_the_last_counts() -> None:
     assert json_text.drop('{"a": {}}', ("a", "c")) == '{"a": {}}'
 
 
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ('{"m": {"n": 1, "n": 2}}', "{}"),
+        ('{"m": {"n": 1, "o": 2, "n": 3}}', '{"m": {"o": 2}}'),
+        ('{"m": {"n": 1}, "m": {"n": 2}}', "{}"),
+        ('{"m": {"n": 1}, "m": {"n": 2, "o": 3}}', '{"m": {"n": 1}, "m": {"o": 3}}'),
+    ],
+)
+def test_no_other_member_of_that_name_counts_when_one_is_gone(text: str, left: str) -> None:
+    """The one before it would, with whatever a project put there."""
+    dropped = json_text.drop(text, ("m", "n"))
+    assert dropped == left
+    assert "n" not in json_text.parsed(dropped).get("m", {})
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 

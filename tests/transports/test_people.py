@@ -20,8 +20,10 @@ from support.issuer import RESOURCE, Issuer, serving
 from support.over_http import connected, inside
 from support.task_client import DeclaresTasks, begin, get_task, result_of
 
+from meigen_mcp.app import open_account
 from meigen_mcp.commands import approve, team
 from meigen_mcp.errors import NotFound
+from meigen_mcp.ledger.team import Member
 from meigen_mcp.ledger.whose import SeveralPeople
 from meigen_mcp.people import person_id, wire_key
 from meigen_mcp.poller.room import MOST
@@ -360,6 +362,21 @@ async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulat
         assert (await bob.call("check_status"))["generations"][0]["prompt"] == "a hare"
         with pytest.raises(NotFound, match="Nobody goes by Ann"):
             await team.forget(settings, "Ann")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["=1+1", "+1", "-1", "@A1", "\t=1", " =1", "\r=1", "\n=1", "\uff1d1", "\xa0=1", "\u202e=1"],
+)
+async def test_no_name_is_a_formula_or_another_row(name: str, tmp_path: Path) -> None:
+    """A person chooses it, and whoever looks after the team opens the table."""
+    settings = make_settings(tmp_path)
+    async with open_account(settings) as account:
+        await account.ledger.open()
+        await account.ledger.team.meet(Member("a" * 32, "https://id.example", "ann", name, 1e9))
+    rows = (await team.listed(settings, as_csv=True)).split("\n")
+    cells = [row.split(",")[1] for row in rows]
+    assert (cells[0], cells[1][:1], len(rows)) == ("name", "'", 2)
 
 
 @pytest.mark.parametrize("typed", ["-1", "many", "NaN", "1e99"])
