@@ -364,7 +364,9 @@ def failed(job: Generation, fault: Fault, now: float) -> Generation:
 
 
 def expired(job: Generation, now: float) -> Generation:
-    """Return the record of an intent that is too old to be sent, and provably was not."""
+    """Return the record of one that is too old to be sent; what may have arrived is looked up."""
+    if job.status == "queued" and job.posted_at is not None:
+        return replace(lost(job, now), parked=False, error=None)
     return failed(job, EXPIRED, now)
 
 
