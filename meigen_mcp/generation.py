@@ -366,13 +366,15 @@ def failed(job: Generation, fault: Fault, now: float) -> Generation:
 
 
 def expired(job: Generation, now: float) -> Generation:
-    """Return the record of an intent that is too old to be sent, and provably was not."""
+    """Return the record of one that is too old to be sent; what may have arrived is looked up."""
+    if job.status == "queued" and job.posted_at is not None:
+        return replace(lost(job, now), parked=False, error=None)
     return failed(job, EXPIRED, now)
 
 
 def displaced(job: Generation, now: float) -> Generation:
     """Return the record of one whose ledger was removed or replaced: it must not be sent."""
-    if job.status != "queued":
+    if job.status != "queued" or job.posted_at is not None:
         return postponed(job, now + ABANDONED_AFTER)
     return failed(job, LEDGER_REPLACED, now)
 
@@ -382,7 +384,7 @@ def called_off(job: Generation, now: float) -> Generation:
 
     A POST is committed before it leaves, so in a transaction this is certain about money.
     """
-    if job.status != "queued":
+    if job.status != "queued" or job.posted_at is not None:  # refused, after one that was lost
         return job
     return failed(job, NOT_WANTED, now)
 

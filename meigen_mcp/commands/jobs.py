@@ -328,6 +328,11 @@ async def end_queued(account: Account, job: Generation, now: float) -> Generatio
                 f"{job.name} is {job.status}: it was sent to MeiGen, which knows no way to stop it,"
                 " so it goes on and its credits are spent. Its result is kept."
             )
+        if job.posted_at is not None:
+            raise NotPossible(
+                f"{job.name} was refused after a try whose reply was lost, which may still arrive:"
+                " an hour after it was asked for it is looked up, and ends if MeiGen has nothing."
+            )
         return generation.called_off(job, now)
 
     return await account.ledger.records.change(job, called_off)

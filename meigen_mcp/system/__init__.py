@@ -236,9 +236,10 @@ class Clocks:
 
     def _elapsed(self, at: float) -> tuple[float, float]:
         now, running = self.wall(), self.monotonic()
-        if len(self._began) >= _MOST_TIMES and at not in self._began:
+        began = self._began.pop(at, running - max(0.0, now - at))
+        if len(self._began) >= _MOST_TIMES:  # whatever was not asked about for longest
             del self._began[next(iter(self._began))]
-        began = self._began.setdefault(at, running - max(0.0, now - at))
+        self._began[at] = began
         return now - at, running - began
 
 

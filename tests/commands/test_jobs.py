@@ -162,6 +162,10 @@ async def test_what_was_sent_is_not_called_off(settings: Settings, emulator: Emu
     made = await _made(settings, emulator, prompt="sandbox:stall", wait=0)
     with pytest.raises(jobs.NotPossible, match="knows no way to stop it"):
         await jobs.run(settings, made["requestId"], call_off=True)
+    # As it stands when a try was lost, and the next one refused.
+    execute(settings.data_dir, "UPDATE generations SET status = 'queued', parked = 1")
+    with pytest.raises(jobs.NotPossible, match="may still arrive"):
+        await jobs.run(settings, made["requestId"], call_off=True)
 
 
 async def test_what_does_not_fit_is_refused_in_words(

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import httpx
 import pytest
-from support.workbench import Clock, Someone, Workbench, answers, refused, workbench
+from support.workbench import Clock, OnItsWay, Someone, Workbench, answers, refused, workbench
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.sandbox.state import Options
@@ -218,32 +217,13 @@ async def test_a_lost_one_is_not_repeated_once_the_clock_was_set(
     assert (ended.error.code, ended.error.charged) == ("expired", "no")
 
 
-@dataclass
-class OnItsWay:
-    """A POST that was cut, and that the system sends once more when there is a network again."""
-
-    on: Workbench
-    held: httpx.Request | None = None
-
-    async def __call__(self, request: httpx.Request, _: httpx.AsyncBaseTransport) -> httpx.Response:
-        """Keep it."""
-        headers, content = request.headers, request.content
-        self.held = httpx.Request("POST", request.url, headers=headers, content=content)
-        raise httpx.ReadTimeout("asleep", request=request)
-
-    async def arrive(self) -> None:
-        """Have the API get it."""
-        assert self.held is not None
-        await self.on.wire.handle_async_request(self.held)
-
-
 @pytest.mark.parametrize("how", ["ahead", "back", "asleep"])
 async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
     tmp_path: Path, how: str
 ) -> None:
     """Though it may not be sent again: MeiGen had nothing at the first look, and then got it."""
     async with workbench(tmp_path) as on:
-        sent = OnItsWay(on)
+        sent = OnItsWay()
         on.wire.faults["submit"], on.wire.faults["lookup"] = [sent], [refused]
         job = (await on.generate(**CALL)).job
         if how == "asleep":
@@ -262,7 +242,7 @@ async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
 async def test_the_hour_of_an_intent_that_was_sent_late_proves_nothing(tmp_path: Path) -> None:
     """MeiGen says that its own worker died: no word of what was charged; nor is it sent again."""
     async with workbench(tmp_path) as on:
-        lost = OnItsWay(on)
+        lost = OnItsWay()
         busy = [answers(429, headers={"retry-after": "60"})] * 57
         on.wire.faults["submit"] = [*busy, lost]
         on.wire.faults["lookup"] = [

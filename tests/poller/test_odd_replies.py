@@ -5,7 +5,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from support.workbench import Fault, answers, dropped_before, refused, workbench
+from support.workbench import Fault, OnItsWay, answers, dropped_before, refused, workbench
 
 from meigen_mcp.generation import record_uri
 from meigen_mcp.views import generations as views
@@ -51,6 +51,21 @@ async def test_a_refused_repetition_is_no_refusal_of_what_arrived_late(
         job = await on.settle(outcome.job)
         assert (job.status, len(on.wire.posts()), on.charged) == ("completed", 2, 5)
         assert await on.spent() == 5
+
+
+async def test_what_was_refused_is_looked_up_once_more_before_it_ends_for_its_age(
+    tmp_path: Path,
+) -> None:
+    """The first POST arrived after that refusal, and nobody called again within the hour."""
+    async with workbench(tmp_path) as on:
+        refusal = answers(401, body={"success": False, "error": "Invalid API token"})
+        sent = OnItsWay()
+        on.wire.faults["submit"] = [sent, refusal]
+        job = (await on.generate(modelId="nanobanana-2", wait=0)).job
+        assert (job.parked, on.charged) == (True, 0)
+        await sent.arrive()
+        job = await on.settle(job, 2 * 3600)
+        assert (job.status, job.error, on.charged) == ("completed", None, 5)
 
 
 @each_no

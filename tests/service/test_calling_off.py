@@ -8,7 +8,7 @@ from uuid import uuid4
 import anyio
 from support.ledgers import ACCOUNT, make_ledger
 from support.records import EMPTY
-from support.workbench import workbench
+from support.workbench import OnItsWay, answers, workbench
 
 from meigen_mcp import generation
 from meigen_mcp.generation import Generation
@@ -45,6 +45,18 @@ async def test_what_was_sent_goes_on(tmp_path: Path) -> None:
         asked = await on.service.call_off(job)
         ended = await on.settle(job)
     assert (asked.status, ended.status) == ("processing", "completed")
+
+
+async def test_what_was_refused_after_a_lost_post_is_not_called_uncharged(tmp_path: Path) -> None:
+    """That POST arrived after the refusal: it is looked up at its hour, and neither sent again."""
+    async with workbench(tmp_path) as on:
+        lost = OnItsWay()
+        on.wire.faults["submit"] = [lost, answers(401, body={"success": False, "error": "No"})]
+        job = (await on.generate(modelId="nanobanana-2", wait=0)).job
+        await lost.arrive()
+        assert (await on.service.call_off(job)).status == "queued"
+        found = await on.settle(job, 2 * 3600)
+        assert (found.status, len(on.wire.posts()), on.charged) == ("completed", 2, 5)
 
 
 async def _queued(ledger: SqliteLedger) -> Generation:

@@ -20,6 +20,7 @@ from support.disk import Disk
 from support.in_memory import TOKEN
 from support.workbench import (
     Fault,
+    OnItsWay,
     Route,
     Someone,
     Workbench,
@@ -85,7 +86,7 @@ class Fortnight:
     wrong: list[str] = field(default_factory=list)
     found: dict[str, Generation] = field(default_factory=dict)
     _told: dict[str, str] = field(default_factory=dict)
-    _late: list[tuple[float, httpx.Request, httpx.AsyncBaseTransport]] = field(default_factory=list)
+    _late: list[tuple[float, OnItsWay]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._chance = Random(self.seed)  # noqa: S311  # no secret
@@ -210,18 +211,17 @@ class Fortnight:
     ) -> httpx.Response:
         """Cut a POST, which arrives all the same, after some seconds in which the machine runs."""
         assert self._on is not None
-        due = self._on.clock.monotonic() + self._chance.uniform(0, _LATEST)
-        held = httpx.Request("POST", request.url, headers=request.headers, content=request.content)
-        self._late.append((due, held, inner))
-        raise httpx.ReadTimeout("on its way", request=request)
+        due, sent = self._on.clock.monotonic() + self._chance.uniform(0, _LATEST), OnItsWay()
+        self._late.append((due, sent))
+        return await sent(request, inner)
 
     async def _deliver(self, on: Workbench) -> None:
         """Have what is on its way arrive, if its time has come."""
         due = [late for late in self._late if late[0] <= on.clock.monotonic()]
         self._late = [late for late in self._late if late not in due]
-        for _, request, inner in due:
+        for _, sent in due:
             self._tell("a POST arrives late")
-            await inner.handle_async_request(request)
+            await sent.arrive()
 
     def _plan_kill(self, on: Workbench) -> None:
         """Have the power fail, or the disk fill up, in the middle of the next exchange."""

@@ -358,6 +358,27 @@ async def dropped_before(request: httpx.Request, _: httpx.AsyncBaseTransport) ->
     raise httpx.WriteError("dropped", request=request)
 
 
+@dataclass
+class OnItsWay:
+    """A POST that is cut, and that the system sends once more when the test says so."""
+
+    held: tuple[httpx.Request, httpx.AsyncBaseTransport] | None = None
+
+    async def __call__(
+        self, request: httpx.Request, inner: httpx.AsyncBaseTransport
+    ) -> httpx.Response:
+        """Keep it."""
+        headers, content = request.headers, request.content
+        self.held = httpx.Request("POST", request.url, headers=headers, content=content), inner
+        raise httpx.ReadTimeout("on its way", request=request)
+
+    async def arrive(self) -> None:
+        """Have the API get it."""
+        assert self.held is not None
+        request, inner = self.held
+        await inner.handle_async_request(request)
+
+
 async def dropped_after(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
     """The API acts, and the connection breaks before its reply."""
     await inner.handle_async_request(request)
