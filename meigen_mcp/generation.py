@@ -45,13 +45,11 @@ SUBMIT_WITHIN = 60 * 60.0
 RESUBMIT_WITHIN = 15 * 60.0
 """Seconds after its first POST in which a lost one may be repeated with the same key."""
 ARRIVES_WITHIN = 180.0
-"""Seconds awake for which a POST whose reply was lost may still arrive: a machine that wakes sends
-again, for minutes, what nobody confirmed."""
+"""Seconds awake in which a POST without a reply may still arrive: who wakes sends it again."""
 AHEAD = 60.0
 """Seconds by which a stored time may lie ahead (clocks are set); beyond that it allows nothing."""
 SETTLED_AFTER = 60 * 60.0
-"""Seconds after which one that MeiGen never confirmed can be settled by hand; none is POSTed so
-late."""
+"""Seconds until one that MeiGen never confirmed can be settled by hand; none is POSTed so late."""
 ABANDONED_AFTER = 120.0
 """Seconds after which a POST that nobody reported on is looked up; more than any POST takes."""
 OBSERVED: Mapping[MediaType, float] = {"image": 600.0, "video": 1200.0}
