@@ -8,6 +8,8 @@ from meigen_mcp.ledger.queue import Queue
 
 _KEYED = (RequestNotFound, IdempotencyConflict, RequestIdCollision)
 """What only an API says that knows keys."""
+_AWAKE = 60.0
+"""Seconds between two questions for which the machine was surely awake, at the most."""
 
 
 class Keys:
@@ -15,13 +17,13 @@ class Keys:
 
     Args:
         queue: where it is noted.
-        monotonic: seconds that only grow; asleep nothing arrives.
+        monotonic: seconds that only grow.
     """
 
     def __init__(self, queue: Queue, monotonic: Callable[[], float]) -> None:
         self._queue = queue
         self._monotonic = monotonic
-        self._absent_since: dict[str, float] = {}
+        self._absent: dict[str, tuple[float, float]] = {}
         self._known = self._noted = False
 
     async def known(self) -> bool:
@@ -41,13 +43,16 @@ class Keys:
     def surely_absent(self, key: str) -> bool:
         """Say whether nothing more arrives under a key of which MeiGen has nothing.
 
-        Asked when nothing is sent under it any more; the time counts from the first question.
+        Asked when nothing is sent under it any more; the time counts from the first question, and
+        of the time between two of them only so much: some clocks go on while the machine sleeps.
         """
         now = self._monotonic()
-        absent = now - self._absent_since.setdefault(key, now) >= generation.ARRIVES_WITHIN
-        if absent:
-            del self._absent_since[key]
-        return absent
+        asked_at, seconds = self._absent.pop(key, (now, 0.0))
+        seconds += min(now - asked_at, _AWAKE)
+        if seconds >= generation.ARRIVES_WITHIN:
+            return True
+        self._absent[key] = now, seconds
+        return False
 
     async def note(self) -> None:
         """Have other processes know what was learnt.

@@ -217,7 +217,7 @@ async def test_a_lost_one_is_not_repeated_once_the_clock_was_set(
     assert (ended.error.code, ended.error.charged) == ("expired", "no")
 
 
-@pytest.mark.parametrize("how", ["ahead", "back", "asleep"])
+@pytest.mark.parametrize("how", ["ahead", "back", "asleep", "asleep, and counted"])
 async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
     tmp_path: Path, how: str
 ) -> None:
@@ -231,6 +231,9 @@ async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
         else:
             on.clock.set(HOUR if how == "ahead" else -HOUR)
         await _pass(on, 100)
+        if how == "asleep, and counted":
+            on.clock.now += HOUR
+            await _pass(on, 5)
         found = await on.reread(job)
         assert (found.status, int(found.amount), on.charged) == ("submitting", 5, 0)
         await sent.arrive()
