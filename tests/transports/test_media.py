@@ -167,7 +167,7 @@ async def test_of_two_people_s_calls_with_one_id_one_is_forgotten(
         with pytest.raises(SeveralPeople, match="the calls of several people"):
             await jobs.run(on.settings, chosen["requestId"], forget_one=True)
         said = await jobs.run(on.settings, made[0]["generationId"], forget_one=True)
-        assert "preview of 1 generation;" in said
+        assert "preview and kept files of 1 generation;" in said
         answers = [(await on.get(each["mediaUrls"][0])).status_code for each in made]
         assert answers == [404, 200]
 

@@ -346,7 +346,7 @@ async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulat
         ]
         text = await team.listed(settings, as_csv=False)
         assert f"{ids[0][:8]} Ann (ann of {issuer}, since " in text
-        assert "1 made, spent or reserved 5 today, 5 in 30 days; at most 50 a day" in text
+        assert "1 made, spent or reserved 5 in 24 hours, 5 in 30 days; at most 50 a day" in text
         assert text.endswith(
             "each: no caps set, where a person has no number of their own\n"
             "team: spent or reserved 10 today, 10 in 30 days; no caps set\n"
