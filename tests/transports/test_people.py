@@ -349,7 +349,7 @@ async def test_who_came_is_listed_and_forgotten(tmp_path: Path, emulator: Emulat
         assert "1 made, spent or reserved 5 in 24 hours, 5 in 30 days; at most 50 a day" in text
         assert text.endswith(
             "each: no caps set, where a person has no number of their own\n"
-            "team: spent or reserved 10 today, 10 in 30 days; no caps set\n"
+            "team: spent or reserved 10 in 24 hours, 10 in 30 days; no caps set\n"
             f"(in {settings.data_dir})"
         )
         said = await team.forget(settings, ids[0][:8])
