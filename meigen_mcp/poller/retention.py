@@ -86,7 +86,9 @@ async def discard(
             count += len(gone.intersection(job.files))
     if left:
         why = left[0].strerror or left[0]
-        log.warning("%d old files cannot be deleted or looked at; the first: %s", len(left), why)
+        log.warning(
+            "old files that cannot be deleted or looked at: %d; the first: %s", len(left), why
+        )
     return count
 
 

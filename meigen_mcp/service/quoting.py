@@ -56,7 +56,8 @@ def _together(
         told = any(problem.field == "referenceVideoDuration" for problem in problems)
         measured = check_measured(model, references.lengths)
         # How long all of them are together is said once.
-        problems += [p for p in measured if not told or p.field != "referenceVideos"]
+        said = (p for p in measured if not told or p.field != "referenceVideos")
+        problems = [*problems, *said]
     named = {problem.field for problem in problems}
     if references.measured:  # nobody gave the length that we measured
         wrong_clip = named & {"referenceVideo", "referenceVideos"}

@@ -178,9 +178,9 @@ async def test_what_cannot_be_looked_at_is_not_gone_and_said_once(
     count, job = await kept.look(30, 31)
     said = [record.message for record in caplog.records if record.name == retention.__name__]
     assert (count, job.files, len(said)) == (0, (str(kept.file),), 1)
-    assert said[0].endswith(
-        "old files cannot be deleted or looked at; the first: Stale file handle"
-    )
+    assert said == [
+        "old files that cannot be deleted or looked at: 2; the first: Stale file handle"
+    ]
 
 
 async def test_what_cannot_be_deleted_is_said(
@@ -198,7 +198,7 @@ async def test_what_cannot_be_deleted_is_said(
         folder.setattr(Path, "unlink", locked)
         count, job = await kept.look(30, 31)
     assert (count, job.files) == (0, (str(kept.file),))
-    assert "1 old files cannot be deleted or looked at; the first: Permission denied" in caplog.text
+    assert "cannot be deleted or looked at: 1; the first: Permission denied" in caplog.text
 
 
 @pytest.mark.parametrize("saved", [True, False])
