@@ -39,9 +39,11 @@ async def download(api: Api, job: Generation, index: int, partial: Path) -> tupl
                 gathered += chunk
                 if len(gathered) >= WRITTEN_TOGETHER:
                     head = head or bytes(gathered[:HEAD])
-                    await anyio.to_thread.run_sync(whole_files.append, partial, gathered)
+                    written = size - len(gathered)
+                    await anyio.to_thread.run_sync(whole_files.append, partial, gathered, written)
                     gathered = bytearray()
-            await anyio.to_thread.run_sync(whole_files.append, partial, gathered)
+            written = size - len(gathered)
+            await anyio.to_thread.run_sync(whole_files.append, partial, gathered, written)
     if scope.cancelled_caught:
         raise UnreadableReply("The result did not arrive in time.")
     suffix = sniff(head or bytes(gathered[:HEAD]))

@@ -154,9 +154,20 @@ def _written(target: Path, data: bytes, at: float) -> bool:
         return _link_into_place(partial, target)
 
 
-def append(partial: Path, data: bytes | bytearray) -> None:
-    """Write more into a partial file."""
-    with partial.open("ab") as file:
+def append(partial: Path, data: bytes | bytearray, written: int) -> None:
+    """Write more into a partial file.
+
+    Args:
+        partial: the file.
+        data: what comes behind what it has.
+        written: how many bytes that is.
+
+    Raises:
+        OSError: it cannot be written, or is not the one that was begun: somebody tidied up.
+    """
+    with partial.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) != written:
+            raise OSError(errno.ESTALE, "it is not the file that was begun", str(partial))
         file.write(data)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from meigen_mcp import generation
 from meigen_mcp.errors import ApiError, IdempotencyConflict, RequestIdCollision, RequestNotFound
+from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.queue import Queue
+from meigen_mcp.people import key_of
 
 _KEYED = (RequestNotFound, IdempotencyConflict, RequestIdCollision)
 """What only an API says that knows keys."""
@@ -23,7 +25,7 @@ class Keys:
     def __init__(self, queue: Queue, monotonic: Callable[[], float]) -> None:
         self._queue = queue
         self._monotonic = monotonic
-        self._absent: dict[str, tuple[float, float]] = {}
+        self._absent: dict[str, tuple[int, float, float]] = {}
         self._known = self._noted = False
 
     async def known(self) -> bool:
@@ -40,18 +42,19 @@ class Keys:
         """Learn from what a look-up was answered; None: it was a report."""
         self._known = self._known or answer is None or isinstance(answer, _KEYED)
 
-    def surely_absent(self, key: str) -> bool:
+    def surely_absent(self, job: Generation) -> bool:
         """Say whether nothing more arrives under a key of which MeiGen has nothing.
 
-        Asked when nothing is sent under it any more; the time counts from the first question, and
-        of the time between two of them only so much: some clocks go on while the machine sleeps.
+        The time counts from the first question about a record as it is, for whoever sends it again
+        changes it. Of the time between two questions only so much counts: some clocks go on while
+        the machine sleeps.
         """
-        now = self._monotonic()
-        asked_at, seconds = self._absent.pop(key, (now, 0.0))
-        seconds += min(now - asked_at, _AWAKE)
+        now, key = self._monotonic(), key_of(job)
+        version, asked_at, seconds = self._absent.pop(key, (job.version, now, 0.0))
+        seconds = seconds + min(now - asked_at, _AWAKE) if version == job.version else 0.0
         if seconds >= generation.ARRIVES_WITHIN:
             return True
-        self._absent[key] = now, seconds
+        self._absent[key] = job.version, now, seconds
         return False
 
     async def note(self) -> None:

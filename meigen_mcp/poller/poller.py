@@ -357,7 +357,7 @@ class Poller:
         if free and self._accounts.own(job) and self._permission.to_repeat(job):
             await self._post(job)
             return
-        absent = isinstance(error, errors.RequestNotFound) and self._keys.surely_absent(key_of(job))
+        absent = isinstance(error, errors.RequestNotFound) and self._keys.surely_absent(job)
         keyed = isinstance(error, errors.UnreadableReply) and await self._keys.known()
         when = replace(self._when(job), keyed=keyed, absent=absent)
         await self._change(job, lambda j: after_failed_lookup(j, error, when))

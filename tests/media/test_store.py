@@ -495,7 +495,7 @@ async def test_a_disk_that_fills_up_leaves_nothing(
 ) -> None:
     """Half a file is none."""
 
-    def full(path: Path, data: bytes) -> None:
+    def full(path: Path, data: bytes, _: int) -> None:
         path.write_bytes(data[:9])
         raise OSError(28, "No space left on device")
 
@@ -503,6 +503,30 @@ async def test_a_disk_that_fills_up_leaves_nothing(
     with pytest.raises(NotSaved) as raised:
         await serving(tmp_path).save(JOB, 0)
     assert (raised.value.message, files(tmp_path)) == (f"The disk of {tmp_path} is full.", {})
+
+
+@pytest.mark.parametrize("by_another", [False, True])
+async def test_a_partial_file_that_is_tidied_away_is_not_begun_in_the_middle(
+    by_another: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is saved would lack its beginning, and end as a whole one does."""
+    monkeypatch.setattr(fetching, "WRITTEN_TOGETHER", 10)
+    append = whole_files.append
+
+    def tidied(path: Path, data: bytes, written: int) -> None:
+        append(path, data, written)
+        path.unlink()
+        if by_another:
+            path.touch()
+
+    monkeypatch.setattr(whole_files, "append", tidied)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield PNG[:20]
+        yield PNG[20:]
+
+    with pytest.raises(NotSaved):
+        await serving(tmp_path, pieces).save(JOB, 0)
 
 
 async def test_saving_can_be_turned_off() -> None:

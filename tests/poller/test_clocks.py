@@ -242,6 +242,28 @@ async def test_what_may_still_be_on_its_way_is_not_called_uncharged(
         assert (found.status, int(found.amount), on.charged) == ("completed", 5, 5)
 
 
+async def test_what_was_sent_again_is_waited_for_anew(tmp_path: Path) -> None:
+    """However long nothing had come of what was sent before."""
+    async with workbench(tmp_path) as on:
+        again = OnItsWay()
+        on.wire.faults["submit"] = [answers(500)] * 9
+        job = (await on.generate(**CALL)).job
+        on.clock.set(-HOUR)  # it may not be sent now
+        await _pass(on, 120)
+        on.wire.faults["submit"] = [again]
+        on.clock.set(HOUR)
+        while again.held is None:
+            await _pass(on, 5)
+        on.clock.set(-HOUR)
+        await _pass(on, 120)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("submitting", 5, 0)
+        await again.arrive()
+        await _pass(on, 100)
+        found = await on.reread(job)
+        assert (found.status, int(found.amount), on.charged) == ("completed", 5, 5)
+
+
 async def test_the_hour_of_an_intent_that_was_sent_late_proves_nothing(tmp_path: Path) -> None:
     """MeiGen says that its own worker died: no word of what was charged; nor is it sent again."""
     async with workbench(tmp_path) as on:
