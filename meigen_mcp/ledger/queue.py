@@ -78,9 +78,11 @@ class Queue(Protocol):
 
     Attributes:
         work: set when there may be something to do.
+        together: seconds for which what comes due waits for more, since each question costs.
     """
 
     work: Signal
+    together: float
 
     async def due(
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()

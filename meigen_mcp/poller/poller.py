@@ -29,7 +29,7 @@ from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver, is_last_quick
-from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule
+from meigen_mcp.poller.schedule import QUICK_FETCHES, TICK, Schedule, until_due
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
     REFUSALS,
@@ -46,11 +46,10 @@ from meigen_mcp.tally import Tally
 
 log = logging.getLogger(__name__)
 
-TICK = 0.5
 REST = 5.0
 """Seconds without the ledger until it is tried again."""
 RECLAIM_EVERY = 2.0
-_MOST_A_TURN = 4
+_MOST_A_TURN = 12
 BREATH = 0.005
 START_AFTER = 1.0
 JUMP = 1.0
@@ -105,7 +104,7 @@ class Poller:
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
         self._rests_until = self._jump = 0.0
-        self._ending = False
+        self._more_due = self._ending = False
 
     async def run(self) -> None:
         """Act for ever; a failure below is logged and never ends the loop."""
@@ -171,7 +170,9 @@ class Poller:
         begun = Counter(kind for kind, _ in due.jobs)
         if any(begun[kind] == most for kind in begun):
             return 0.0
-        return min(self._pause(due.next_at), self._postponed.left)
+        self._more_due = any(begun[kind] == of_kind.places for kind, of_kind in wanted.items())
+        pause = until_due(due.next_at, self._clock(), self._queue.together)
+        return min(pause, self._postponed.left)
 
     async def _notice_jump(self, now: float) -> None:
         """Have everything done anew once a clock was set or the machine slept: no time is true."""
@@ -183,9 +184,6 @@ class Poller:
             self._resumed = self._saves_nothing
             self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
         self._jump = 0.0  # only now: what could not be done is done in the next turn
-
-    def _pause(self, due_at: float | None) -> float:
-        return TICK if due_at is None else min(TICK, max(0.0, due_at - self._clock()))
 
     def _action(self, job: Generation) -> Callable[[Generation], Awaitable[None]]:
         match job.status:
@@ -214,7 +212,9 @@ class Poller:
             await self._put_off(job)
         finally:
             self._room.leave(key_of(job))
-            self._queue.work.set()
+            # One that is looked at later leaves nothing to do, unless others wait for its place.
+            if self._more_due or key_of(job) not in self._postponed:
+                self._queue.work.set()
 
     async def _put_off(self, job: Generation) -> None:
         """Try again in a while after a failure of ours; a job of files only is given up at last."""

@@ -32,6 +32,10 @@ class Postponed:
         """Give the keys."""
         return iter(self._looks)
 
+    def __contains__(self, key: str) -> bool:
+        """Say whether the record with this key is one of them."""
+        return key in self._looks
+
     @property
     def left(self) -> float:
         """Seconds until they are to be noted."""

@@ -9,6 +9,8 @@ from meigen_mcp.catalogue import models as catalogue
 from meigen_mcp.errors import ApiError
 from meigen_mcp.generation import Generation
 
+TICK = 0.5
+"""Seconds between two turns of the poller at the most: another process may have left something."""
 LONGEST_BACKOFF = 60.0
 LATE_LOOK_EVERY = 300.0
 QUICK_FETCHES = 6
@@ -24,8 +26,6 @@ GIVEN_UP_AFTER = 30 * 24 * 3600.0
 HOURLY_AFTER, DAILY_AFTER = 20, 20 + 24
 """Failures in a row, about a quarter of an hour and a day, after which the pauses are so long."""
 HOUR, DAY = 3600.0, 24 * 3600.0
-
-
 LEAST_PAST = 5
 """Generations of a model from which its usual time is learnt."""
 _NARROWEST = 0.1
@@ -159,3 +159,14 @@ def _quickest(model_id: str) -> float:
     """Return in how many seconds a model may be done at the earliest, as far as is known."""
     model = catalogue.shipped().find(model_id)
     return model.typical_seconds[0] if model and model.typical_seconds else float("inf")
+
+
+def until_due(due_at: float | None, now: float, together: float) -> float:
+    """Return in how many seconds there is a turn again.
+
+    Args:
+        due_at: when the next is due; None: nothing is known of one.
+        now: the time.
+        together: seconds for which what comes due waits for more.
+    """
+    return TICK if due_at is None else min(TICK, max(0.0, due_at - now) + together)

@@ -59,6 +59,7 @@ class SqliteQueue:
         self._records = records
         self._limit = limit
         self.work = Signal()
+        self.together = 0.0
 
     async def due(
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()

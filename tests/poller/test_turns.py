@@ -1,0 +1,62 @@
+"""When the poller asks the ledger again, since each question costs."""
+
+from pathlib import Path
+
+import pytest
+from support.workbench import Workbench, workbench
+
+from meigen_mcp.poller.room import MOST
+from meigen_mcp.poller.schedule import TICK, until_due
+from meigen_mcp.sandbox.state import Options
+
+LONG = Options(speed=10.0, rate_limit=1000, credits=10_000, seed=1)
+"""Nothing ends while a test lasts."""
+
+
+async def _running(on: Workbench, count: int) -> None:
+    """Have so many run that are to be looked at now, and whose look will teach nothing."""
+    calls = [
+        await on.generate("generate_video", modelId="veo-3.1", prompt=f"cube {number}", wait=0)
+        for number in range(count)
+    ]
+    await on.service.watch([call.job.request_id for call in calls], 900)
+
+
+def _looks(on: Workbench) -> int:
+    return sum(route == "status" for route, _ in on.wire.seen)
+
+
+@pytest.mark.parametrize("count", [1, MOST["look"], MOST["look"] + 1])
+async def test_a_look_that_taught_nothing_asks_for_more_only_where_others_wait(
+    tmp_path: Path, count: int
+) -> None:
+    """Each turn is a question to the ledger, and there would be one for every look."""
+    async with workbench(tmp_path, options=LONG, MEIGEN_RATE_LIMIT="100") as on:
+        await _running(on, count)
+        looks, asked = _looks(on), on.ledger.queue.work.count
+        await on.turn()
+        first = (_looks(on) - looks, on.ledger.queue.work.count > asked)
+        await on.turn()
+        assert (first, _looks(on) - looks) == (
+            (min(count, MOST["look"]), count >= MOST["look"]),
+            count,
+        )
+
+
+@pytest.mark.parametrize(
+    ("due_in", "together", "rests"),
+    [
+        (None, 0.05, TICK),
+        (-1.0, 0.0, 0.0),
+        (-1.0, 0.05, 0.05),
+        (0.25, 0.0, 0.25),
+        (0.25, 0.125, 0.375),
+        (9.0, 0.05, TICK),
+    ],
+)
+def test_what_comes_due_waits_for_more_where_a_question_is_dear(
+    due_in: float | None, together: float, rests: float
+) -> None:
+    """But never for longer than the poller ever rests."""
+    now = 1024.0
+    assert until_due(None if due_in is None else now + due_in, now, together) == rests
