@@ -7,6 +7,8 @@ from weakref import WeakValueDictionary
 from meigen_mcp.generation import Generation
 from meigen_mcp.system import Signal
 
+Name = tuple[str, str]
+"""An account, and a request id of it."""
 TOGETHER = 0.01
 """Seconds in which what changes comes together."""
 
@@ -82,6 +84,7 @@ class Followed:
         follower: what this process is told of it.
         again: reads a record again; None: it is gone.
         place: as `place` is.
+        saving: as `Followers.saving` is.
     """
 
     def __init__(
@@ -89,16 +92,23 @@ class Followed:
         follower: Follower,
         again: Callable[[Generation], Awaitable[Generation | None]],
         place: Callable[[Generation, float], Awaitable[tuple[int, float]]],
+        saving: Collection[Name],
     ) -> None:
         self._follower = follower
         self._again = again
         self._place = place
+        self._saving = saving
         self._seen = follower.told.count
 
     @property
     def job(self) -> Generation:
         """The record as it was told last."""
         return self._follower.job
+
+    @property
+    def saving(self) -> int:
+        """How many have ended in this process and still wait for their media to be saved."""
+        return len(self._saving)
 
     async def change(self) -> None:
         """Wait until it is told anew, or may have changed in another process."""
@@ -117,12 +127,14 @@ class Followers:
 
     Attributes:
         any: happens with each change of any record.
+        saving: those that have ended in this process, and whose media it is about to save and draw.
     """
 
     def __init__(self) -> None:
-        self._each: WeakValueDictionary[tuple[str, str], Follower] = WeakValueDictionary()
+        self._each: WeakValueDictionary[Name, Follower] = WeakValueDictionary()
         self._own: set[int] = set()  # the versions that were told and not noticed yet
         self.any = Signal()
+        self.saving: set[Name] = set()
 
     def follower(self, job: Generation) -> Follower:
         """Return what is told of a record."""
@@ -132,7 +144,12 @@ class Followers:
         """Tell of a change that this process made."""
         self._own.add(job.version)
         self.any.set()
-        if (follower := self._each.get((job.account, job.request_id))) is not None:
+        name = (job.account, job.request_id)
+        if job.status == "completed" and not (job.at_rest or job.fetch_failures):
+            self.saving.add(name)
+        else:
+            self.saving.discard(name)
+        if (follower := self._each.get(name)) is not None:
             follower.tell(job)
 
     def notice(self, changed: Collection[tuple[str, str, int]]) -> None:
@@ -141,6 +158,7 @@ class Followers:
             if version in self._own:
                 continue
             self.any.set()
+            self.saving.discard((account, request_id))  # another process goes on with it
             if (follower := self._each.get((account, request_id))) is not None:
                 follower.tell(None)
         newest = max((version for *_, version in changed), default=0)

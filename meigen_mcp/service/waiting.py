@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 ACCEPTANCE = 5.0
 SAVING = 5.0
+MOST_SAVED = 60
+"""Results that are being saved and drawn; where there are more a call would wait in vain."""
 _REPORT_EVERY = 2.0
 
 
@@ -56,8 +58,13 @@ class Waiting:
         await self.wait_for_media()
 
     async def wait_for_media(self) -> None:
-        """Give a finished generation SAVING seconds until its media are saved and shown."""
+        """Give a finished generation SAVING seconds until its media are saved and shown.
+
+        Behind too many others it is answered at once: its media are saved later, by themselves.
+        """
         if self.job.status != "completed" or self.job.at_rest:
+            return
+        if self.followed.saving > MOST_SAVED:
             return
         left = (self.job.finished_at or 0) + SAVING - self.clocks.wall()
         soon = min(self.clocks.monotonic() + min(left, SAVING), self.stop)

@@ -177,6 +177,17 @@ async def test_where_too_many_wait_for_a_picture_none_is_made(
     assert answers == [(False, 1), (False, 1), (True, 1)]
 
 
+async def test_behind_too_many_others_a_call_is_answered_without_its_picture(
+    gate: Path, settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All would be answered as late as those before them take to be drawn; it comes later."""
+    monkeypatch.setattr(waiting, "SAVING", 50.0)
+    monkeypatch.setattr(waiting, "MOST_SAVED", 0)
+    async with connect(settings, emulator) as on:
+        answers = await together(on, 3, gate, opens_after=3)
+    assert [shown for shown, _ in answers] == [False] * 3
+
+
 async def test_a_picture_that_is_gone_is_left_out(settings: Settings, emulator: Emulator) -> None:
     """Somebody tidied the data folder; the result is there all the same."""
     async with connect(settings, emulator) as on:

@@ -63,7 +63,8 @@ class PostgresChanges:
             await self._watch([job.request_id], now, until)
         if not act:  # it may have changed before it was followed
             follower.reread(await self._records.again(job))
-        return Followed(follower, self._records.again, self._queue.place)
+        saving = self._followers.saving
+        return Followed(follower, self._records.again, self._queue.place, saving)
 
     async def _act_on(self, job: Generation, now: float) -> Generation:
         async def hurry(db: Connection) -> tuple[Generation, bool]:

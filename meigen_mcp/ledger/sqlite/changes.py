@@ -55,7 +55,8 @@ class SqliteChanges:
             self._queue.work.set()
         if not act:  # it may have changed before it was followed
             follower.reread(await self._records.again(job))
-        return Followed(follower, self._records.again, self._queue.place)
+        saving = self._followers.saving
+        return Followed(follower, self._records.again, self._queue.place, saving)
 
     async def _act_on(self, job: Generation, now: float) -> Generation:
         def hurry(db: sqlite3.Connection) -> Generation:

@@ -75,6 +75,32 @@ async def test_a_look_that_taught_nothing_is_told_to_nobody(ledger: Ledger) -> N
     assert await ledger.changes.version() == version + 1
 
 
+async def test_what_ended_here_counts_until_it_is_saved_or_goes_on_elsewhere(
+    ledger: Ledger, other: Ledger
+) -> None:
+    """Behind many no call waits for its files; what is tried again later holds nobody up."""
+    jobs = [await added(ledger) for _ in range(4)]
+    followed = await ledger.changes.follow(jobs[3], NOW)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ledger.run)
+        await changed(other, jobs[3], status="processing")
+        await _until(followed, "processing")
+        counts = [followed.saving]
+        done = [await changed(ledger, job, status="completed") for job in jobs]
+        counts.append(followed.saving)
+        await changed(ledger, done[0], next_look=None)
+        counts.append(followed.saving)
+        await changed(ledger, done[1], fetch_failures=1)
+        counts.append(followed.saving)
+        await changed(other, done[3], failures=1)
+        with anyio.fail_after(10):
+            while followed.saving == counts[-1]:
+                await followed.change()
+        counts.append(followed.saving)
+        group.cancel_scope.cancel()
+    assert counts == [0, 4, 3, 2, 1]
+
+
 async def test_everybody_can_be_woken(ledger: Ledger) -> None:
     """At the end of a server each answers with how things stand."""
     job = await added(ledger)
