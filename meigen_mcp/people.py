@@ -48,6 +48,11 @@ def wire_key(person: str | None, request_id: str) -> str:
     return str(uuid5(_KEYS, f"{person} {request_id}")) if person else request_id
 
 
+def key_in(account: str, request_id: str) -> str:
+    """Return the same by the account of a row, which ends with the person."""
+    return wire_key(person_of(account), request_id) if MARK in account else request_id
+
+
 def key_of(job: Generation) -> str:
     """Return the same of a record."""
-    return wire_key(person_of(job.account), job.request_id)
+    return key_in(job.account, job.request_id)

@@ -1,10 +1,11 @@
 """How a record becomes the columns of a row and back; every engine keeps the same ones."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from meigen_mcp.catalogue.pricing import Quote
@@ -14,6 +15,7 @@ from meigen_mcp.reports import Balance, Credential, Draft, Fault, Unsaved
 FIELDS = tuple(field.name for field in fields(Generation))
 SAVED = tuple(name for name in FIELDS if name not in FIXED | SHARED | HELD)
 """The columns that a transition may change."""
+_saved = attrgetter(*SAVED)
 
 
 def _amount(text: str | None) -> Decimal | None:
@@ -76,14 +78,24 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("unobserved", "twin", "parked", "answered", "abandoned", "adopted"), bool),
 }
 
-_DECODED = tuple((name, _READ.get(name)) for name in FIELDS)
+_DECODERS = tuple((place, _READ[name]) for place, name in enumerate(FIELDS) if name in _READ)
 
 
-def read(row: Mapping[str, Any]) -> Generation:
-    """Read a row, which may have more columns than are known."""
-    return Generation(
-        **{name: row[name] if decode is None else decode(row[name]) for name, decode in _DECODED}
-    )
+def read(values: Sequence[Any]) -> Generation:
+    """Read a row's columns, in the order of FIELDS."""
+    decoded = list(values)
+    for place, decode in _DECODERS:
+        decoded[place] = decode(decoded[place])
+    return Generation(**dict(zip(FIELDS, decoded, strict=True)))
+
+
+def changed(before: Generation, after: Generation) -> dict[str, Any]:
+    """Return the columns of a row that a transition gave other values, with these."""
+    pairs = zip(SAVED, _saved(before), _saved(after), strict=True)
+    columns = {name: write(new) for name, old, new in pairs if new != old}
+    if (amount := millicredits(after)) != millicredits(before):
+        columns["millicredits"] = amount
+    return columns
 
 
 def millicredits(job: Generation) -> int:

@@ -14,7 +14,7 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from meigen_mcp import errors, generation, saving
+from meigen_mcp import errors, generation
 from meigen_mcp.api.client import POST_SECONDS, Api
 from meigen_mcp.generation import Generation, used
 from meigen_mcp.ledger.ledger import Ledger
@@ -28,7 +28,7 @@ from meigen_mcp.poller.permission import Permission
 from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
-from meigen_mcp.poller.saver import Saver, is_last_quick
+from meigen_mcp.poller.saver import Saver
 from meigen_mcp.poller.schedule import QUICK_FETCHES, TICK, Schedule, until_due
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
@@ -37,6 +37,7 @@ from meigen_mcp.poller.verdicts import (
     When,
     after_failed_look,
     after_failed_lookup,
+    after_fault,
     after_refused_post,
     after_report,
 )
@@ -97,14 +98,14 @@ class Poller:
         self._jitter = jitter
         self._room = Room()
         self._postponed = Postponed(ledger.queue, monotonic)
-        self._saver = Saver(ledger, media, self._room, self._schedule, clock=clock, jitter=jitter)
+        beside = (ledger, media, self._room, self._schedule, self._begin_more)
+        self._saver = Saver(*beside, clock=clock, jitter=jitter)
         self._next_reclaim = 0.0
         self._resumed = self._saves_nothing = media.folder is None
-        self._looked_again = False
+        self._looked_again = self._more_due = self._ending = False
         self._unwritten = Unwritten()
         self._tally = tally or Tally()
         self._rests_until = self._jump = 0.0
-        self._more_due = self._ending = False
 
     async def run(self) -> None:
         """Act for ever; a failure below is logged and never ends the loop."""
@@ -168,7 +169,7 @@ class Poller:
             self._room.take(key_of(job), kind)
             group.start_soon(self._act, job)
         begun = Counter(kind for kind, _ in due.jobs)
-        if any(begun[kind] == most for kind in begun):
+        if most in begun.values():
             return 0.0
         self._more_due = any(begun[kind] == of_kind.places for kind, of_kind in wanted.items())
         pause = until_due(due.next_at, self._clock(), self._queue.together)
@@ -185,7 +186,7 @@ class Poller:
             self._looked_again = self._looked_again and self._jump < 0  # it woke: as at a start
         self._jump = 0.0  # only now: what could not be done is done in the next turn
 
-    def _action(self, job: Generation) -> Callable[[Generation], Awaitable[None]]:
+    def _action(self, job: Generation) -> Callable[[Generation], Awaitable[Generation | None]]:
         match job.status:
             case "queued":
                 return self._submit
@@ -197,11 +198,11 @@ class Poller:
                 return self._saver.fetch
 
     async def _act(self, job: Generation) -> None:
-        action = self._action(job)
+        action, after = self._action(job), None
         name = f"poller {action.__name__.strip('_')}"
         try:
             with self._tally.span(name, medium=job.media_type, model=job.model_id):
-                await action(job)
+                after = await action(job)
         except errors.LedgerUnavailable as error:
             log.warning("ledger unavailable: %s", error.message)
             self._rests_until = self._clocks.monotonic() + REST  # else it is due again at once
@@ -212,21 +213,21 @@ class Poller:
             await self._put_off(job)
         finally:
             self._room.leave(key_of(job))
-            # One that is looked at later leaves nothing to do, unless others wait for its place.
-            if self._more_due or key_of(job) not in self._postponed:
+            if (after and after.at_rest) or key_of(job) in self._postponed:
+                self._begin_more()
+            else:
                 self._queue.work.set()
 
+    def _begin_more(self) -> None:
+        """Take a turn if others wait for a place: each is a question to the ledger."""
+        if self._more_due:
+            self._queue.work.set()
+
     async def _put_off(self, job: Generation) -> None:
-        """Try again in a while after a failure of ours; a job of files only is given up at last."""
+        """Try again in a while after a failure of ours."""
         again = self._clock() + 30
-
-        def later(job: Generation) -> Generation:
-            if not job.terminal:
-                return generation.postponed(job, again)
-            return saving.unfetched(job, None if is_last_quick(job) else again)
-
         try:
-            await self._change(job, later)
+            await self._change(job, lambda j: after_fault(j, again))
         except errors.MeigenError as error:
             log.warning("it could not be put off: %s", error.message)
             self._rests_until = self._clocks.monotonic() + REST
@@ -390,8 +391,7 @@ class Poller:
 
     async def _learn(self, job: Generation, report: Report) -> None:
         await self._past.learn(job.model_id)
-        schedule = self._past.schedule(job.model_id)
-        when = self._when(job, schedule)
+        when = self._when(job, self._past.schedule(job.model_id))
         learnt = after_report(job, report, when)
         news = generation.postponed(learnt, job.next_look) != job
         if not news and learnt.next_look is not None and learnt.next_look > when.now + TOGETHER:

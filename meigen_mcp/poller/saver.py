@@ -11,7 +11,7 @@ from meigen_mcp.media import reasons
 from meigen_mcp.media.store import Media, NotSaved, Shown
 from meigen_mcp.people import key_of
 from meigen_mcp.poller.room import Room
-from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule
+from meigen_mcp.poller.schedule import Schedule, is_last_quick
 
 FETCH_PLACE_FOR = 5.0
 """Seconds after which a host that is silent or slow gives its place to the next."""
@@ -25,6 +25,7 @@ class Saver:
         media: what saves and draws.
         room: how much is done at once.
         schedule: when what failed is tried again.
+        freed: is told where one that is acted on gives its place to the next.
         clock: seconds since the epoch.
         jitter: a factor around 1 for pauses.
     """
@@ -35,26 +36,30 @@ class Saver:
         media: Media,
         room: Room,
         schedule: Schedule,
+        freed: Callable[[], None],
         *,
         clock: Callable[[], float],
         jitter: Callable[[], float],
     ) -> None:
         self._records = ledger.records
-        self._work = ledger.queue.work
+        self._freed = freed
         self._media = media
         self._room = room
         self._schedule = schedule
         self._clock = clock
         self._jitter = jitter
 
-    async def fetch(self, job: Generation) -> None:
-        """Save what is not saved yet, then make the preview, which waits for the quick tries."""
+    async def fetch(self, job: Generation) -> Generation:
+        """Save what is not saved yet, then make the preview, which waits for the quick tries.
+
+        Returns:
+            The record as it is then.
+        """
         saved = self._media.folder is None or await self._save_media(job)
         now, jitter = self._clock(), self._jitter()
         look_at = None if saved else self._schedule.after_unsaved(job, now, jitter)
         if not saved and not is_last_quick(job):
-            await self._change(job, lambda j: saving.unfetched(j, look_at))
-            return
+            return await self._change(job, lambda j: saving.unfetched(j, look_at))
         shown = Shown(job.preview, job.unshown)
         if shown == Shown():
             shown = await self._preview(job)
@@ -65,7 +70,8 @@ class Saver:
             job = saving.previewed(job, shown.path, shown.why_not)
             return job if saved else saving.unfetched(job, look_at)
 
-        await self._change(job, done, durable=False)  # after a power cut it is only done again
+        # Not durable: after a power cut it is only done again.
+        return await self._change(job, done, durable=False)
 
     async def _change(self, job: Generation, change: Change, *, durable: bool = True) -> Generation:
         return await self._records.change(job, change, durable=durable, patient=True, by_owner=True)
@@ -73,7 +79,7 @@ class Saver:
     async def _preview(self, job: Generation) -> Shown:
         if not self._room.hand_over(key_of(job), "preview"):
             return Shown(None, "Too many others came first for a preview.")
-        self._work.set()  # saving goes on meanwhile
+        self._freed()  # saving goes on meanwhile
         return await self._media.preview(await self._records.again(job) or job)
 
     async def _save_media(self, job: Generation) -> bool:
@@ -87,7 +93,7 @@ class Saver:
 
     def _give_way(self, job: Generation) -> None:
         self._room.hand_over(key_of(job), "slow fetch")
-        self._work.set()
+        self._freed()
 
     async def _save_medium(self, job: Generation, index: int) -> bool:
         """Save one medium; return False when it is worth another try."""
@@ -103,8 +109,3 @@ class Saver:
         path, why_not, signed = saved
         await self._change(job, lambda j: saving.saved(j, index, str(path), why_not, signed))
         return True
-
-
-def is_last_quick(job: Generation) -> bool:
-    """Return whether the quick tries to save its media end with this one."""
-    return job.fetch_failures + 1 >= QUICK_FETCHES

@@ -41,6 +41,11 @@ _SPARSEST = 6.0
 """Intervals between two looks at the most, before it is usually done: models become faster."""
 
 
+def is_last_quick(job: Generation) -> bool:
+    """Return whether the quick tries to save its media end with this one."""
+    return job.fetch_failures + 1 >= QUICK_FETCHES
+
+
 @dataclass(frozen=True, slots=True)
 class Usual:
     """When a model is done, by its own past: times of one kind spread as a log-normal does.

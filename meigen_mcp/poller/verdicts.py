@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from meigen_mcp import errors, generation
+from meigen_mcp import errors, generation, saving
 from meigen_mcp.errors import ApiError
 from meigen_mcp.generation import Generation
-from meigen_mcp.poller.schedule import Schedule
+from meigen_mcp.poller.schedule import Schedule, is_last_quick
 from meigen_mcp.reports import Fault, Report
 
 MOST_GARBLED = 3
@@ -128,3 +128,10 @@ def after_failed_look(job: Generation, error: ApiError, when: When) -> Generatio
             return generation.failed(job, Fault.of(error), when.now)
         case _:
             return generation.missed(job, when.again(job, error), error)
+
+
+def after_fault(job: Generation, again: float) -> Generation:
+    """Return the record to be tried again after a failure of ours; saving is given up at last."""
+    if not job.terminal:
+        return generation.postponed(job, again)
+    return saving.unfetched(job, None if is_last_quick(job) else again)

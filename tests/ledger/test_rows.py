@@ -81,6 +81,15 @@ def test_amounts_are_added_as_whole_numbers(amount: Decimal | None, thousandths:
     assert columns.millicredits(job) == thousandths
 
 
+def test_a_transition_writes_what_it_changed_and_nothing_else() -> None:
+    """Each further column would be written into each index that it is in."""
+    after = replace(EMPTY, status="processing", failures=2, media_urls=("a",), reserved=Decimal(3))
+    assert columns.changed(EMPTY, EMPTY) == {}
+    assert columns.changed(EMPTY, after) == {
+        "status": "processing", "failures": 2, "media_urls": '["a"]', "millicredits": 3000
+    }  # fmt: skip
+
+
 NEW_IN = {
     2: ("preview", "made_from"),
     5: ("unsaved", "unshown", "credentials"),

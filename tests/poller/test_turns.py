@@ -43,6 +43,20 @@ async def test_a_look_that_taught_nothing_asks_for_more_only_where_others_wait(
         )
 
 
+async def test_what_comes_to_rest_asks_for_nothing_more(tmp_path: Path) -> None:
+    """Nothing follows, and nobody waits for its place."""
+    async with workbench(tmp_path) as on:
+        made = await on.generate("generate_video", modelId="veo-3.1", wait=0)
+        while (job := await on.reread(made.job)).status != "completed":
+            await on.move()
+            await on.turn()
+        asked = on.ledger.queue.work.count
+        await on.turn()
+        rests = await on.reread(job)
+        assert (job.at_rest, rests.at_rest) == (False, True)
+        assert on.ledger.queue.work.count == asked
+
+
 @pytest.mark.parametrize(
     ("due_in", "together", "rests"),
     [

@@ -6,7 +6,7 @@ from typing import Any
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.queue import Due, Kind, Wanted
-from meigen_mcp.people import person_of, wire_key
+from meigen_mcp.people import key_in
 
 _NEXT = (
     "SELECT NULL::text AS kind, NULL::bigint AS id, NULL::text AS account,"
@@ -64,7 +64,7 @@ def _begun(
         kind = row["kind"]
         if kind is None or left[kind] == 0:
             continue
-        if wire_key(person_of(row["account"]), row["request_id"]) not in but:
+        if key_in(row["account"], row["request_id"]) not in but:
             left[kind] -= 1
             begun[row["id"]] = kind
     return begun

@@ -7,6 +7,7 @@ from uuid import uuid4
 from meigen_mcp import generation
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import ADOPTABLE_FOR
+from meigen_mcp.ledger.columns import changed
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
@@ -203,7 +204,9 @@ class PostgresQueue:
             " FOR UPDATE SKIP LOCKED",
             within,
         )
-        return [await rows.save(db, generation.expired(rows.read(row), now)) for row in old]
+        jobs = [rows.read(row) for row in old]
+        ended = [(job, generation.expired(job, now)) for job in jobs]
+        return [await rows.save(db, after, changed(job, after)) for job, after in ended]
 
     def _tell_all(self, jobs: list[Generation]) -> None:
         for job in jobs:
@@ -305,7 +308,8 @@ class PostgresQueue:
                 b"INSERT INTO meigen.posts VALUES (%s, %s, %s, %s, %s)",
                 (name, payer_of(job.account), job.request_id, first, held_until),
             )
-            posting = await rows.save(db, generation.posting(fresh, now))
+            posting = generation.posting(fresh, now)
+            posting = await rows.save(db, posting, changed(fresh, posting))
             return posting, True, Slot(name, posting, first)
 
         *_, slot = await self._database.write(

@@ -9,6 +9,7 @@ from decimal import Decimal
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
+from meigen_mcp.ledger.columns import changed
 from meigen_mcp.ledger.postgres import rows
 from meigen_mcp.ledger.postgres.accounts import PostgresAccounts
 from meigen_mcp.ledger.postgres.database import Database
@@ -248,15 +249,16 @@ async def changed_to(
     """Write a record that is locked as it is now; return it, and whether anybody is to be told."""
     if after.generation_id != before.generation_id:
         after = replace(after, twin=await _has_twin(db, after))
-    if after == before:
+    columns = changed(before, after)
+    if not columns:
         return before, False
-    if replace(after, next_look=before.next_look) == before and not after.at_rest:
+    if columns.keys() == {"next_look"} and not after.at_rest:
         await db.execute(
             b"UPDATE meigen.generations SET next_look = %s WHERE account = %s AND request_id = %s",
             (after.next_look, before.account, before.request_id),
         )
         return after, False
-    return await rows.save(db, after), True
+    return await rows.save(db, after, columns), True
 
 
 async def _has_twin(db: Connection, job: Generation) -> bool:

@@ -10,7 +10,7 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.rows import DictRow
 
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.columns import FIELDS, SAVED, millicredits, write
+from meigen_mcp.ledger.columns import FIELDS, millicredits, write
 from meigen_mcp.ledger.columns import read as read_columns
 from meigen_mcp.ledger.offers import fingerprint
 
@@ -18,11 +18,6 @@ Connection = AsyncConnection[DictRow]
 """A connection that commits by itself, unless a transaction was begun."""
 
 _KEPT = str.maketrans({"\0": "\x1a0", "\x1a": "\x1a1"})
-_SAVE = (
-    f"UPDATE meigen.generations SET {', '.join(f'{name} = %s' for name in SAVED)},"  # noqa: S608  # our own names
-    " version = meigen.tick(), millicredits = %s WHERE account = %s AND request_id = %s"
-    " RETURNING version"
-)
 FIND = "SELECT * FROM meigen.generations WHERE account = %s AND request_id = %s"
 OF_PERSON = " AND strpos(account, '#') > 0 AND split_part(account, '#', 2) = %s"
 """The end of a condition: the rows of one person, whatever the token was."""
@@ -52,13 +47,11 @@ class KeptText(Dumper):
 
 
 def read(row: Mapping[str, Any]) -> Generation:
-    """Read a row."""
-    if any("\x1a" in value for value in row.values() if isinstance(value, str)):
-        row = {
-            name: _read_text(value) if isinstance(value, str) else value
-            for name, value in row.items()
-        }
-    return read_columns(row)
+    """Read a row, which may have more columns than are known."""
+    values = [row[name] for name in FIELDS]
+    if any("\x1a" in value for value in values if isinstance(value, str)):
+        values = [_read_text(value) if isinstance(value, str) else value for value in values]
+    return read_columns(values)
 
 
 async def find(db: Connection, account: str, request_id: str) -> Generation | None:
@@ -84,11 +77,13 @@ def written(job: Generation) -> str:
     )
 
 
-async def save(db: Connection, job: Generation) -> Generation:
-    """Write what a transition may change of a record, and return it with its version."""
-    values = [write(getattr(job, name)) for name in SAVED]
+async def save(db: Connection, job: Generation, columns: Mapping[str, Any]) -> Generation:
+    """Write what was changed of a record, and return it with its version."""
     found = await db.execute(
-        _SAVE.encode(), [*values, millicredits(job), job.account, job.request_id]
+        f"UPDATE meigen.generations SET {''.join(f'{name} = %s, ' for name in columns)}"  # noqa: S608  # our own names
+        " version = meigen.tick() WHERE account = %s AND request_id = %s"
+        " RETURNING version".encode(),
+        [*columns.values(), job.account, job.request_id],
     )
     row = await found.fetchone()
     return job if row is None else replace(job, version=row["version"])

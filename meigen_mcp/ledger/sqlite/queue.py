@@ -9,6 +9,7 @@ import anyio
 from meigen_mcp import generation
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import ADOPTABLE_FOR
+from meigen_mcp.ledger.columns import changed
 from meigen_mcp.ledger.queue import LONGEST_HOLD, RESUMED_FOR, Due, Kind, Slot, Standing, Wanted
 from meigen_mcp.ledger.records import Change, TakenOver
 from meigen_mcp.ledger.sqlite import notes, rows
@@ -17,7 +18,7 @@ from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot, in_line
 from meigen_mcp.ledger.sqlite.records import SqliteRecords, changed_row
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.people import origin_of, payer_of, person_of, wire_key
+from meigen_mcp.people import key_in, origin_of, payer_of
 from meigen_mcp.system import Signal
 
 _UNSENT = (
@@ -91,7 +92,7 @@ class SqliteQueue:
             (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
         )
         # A whole record is read of those only that are begun: many are noted a little later.
-        free = (name for name in found if wire_key(person_of(name[0]), name[1]) not in but)
+        free = (name for name in found if key_in(*name) not in but)
         jobs = (rows.find(db, *name) for name in islice(free, wanted.places))
         return [job for job in jobs if job is not None]
 
@@ -204,7 +205,9 @@ class SqliteQueue:
     ) -> list[Generation]:
         """End what is too old; it is read again, for another process may just have sent it."""
         old = db.execute(_UNSENT, within).fetchall()
-        return [rows.save(db, generation.expired(rows.read(row), now)) for row in old]
+        jobs = [rows.read(row) for row in old]
+        ended = [(job, generation.expired(job, now)) for job in jobs]
+        return [rows.save(db, after, changed(job, after)) for job, after in ended]
 
     def _tell_all(self, jobs: list[Generation]) -> None:
         for job in jobs:
@@ -300,7 +303,8 @@ class SqliteQueue:
                 later, loud = changed_row(db, job, lambda j: generation.postponed(j, free_at))
                 return later, loud, None
             first = fresh.posted_at is None
-            posting = rows.save(db, generation.posting(fresh, now))
+            posting = generation.posting(fresh, now)
+            posting = rows.save(db, posting, changed(fresh, posting))
             return posting, True, Slot(slot, posting, first)
 
         *_, slot = await self._worker.write(begin, then=lambda made: self._records.tell(made[:2]))

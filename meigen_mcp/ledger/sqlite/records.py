@@ -9,7 +9,7 @@ from dataclasses import replace
 from meigen_mcp.errors import NotFound
 from meigen_mcp.generation import Generation, by_poller
 from meigen_mcp.ledger.changes import Followers
-from meigen_mcp.ledger.columns import SAVED
+from meigen_mcp.ledger.columns import changed
 from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overview, TakenOver
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
@@ -238,19 +238,16 @@ def changed_row(
     after = by_poller(before, change(before))
     if after.generation_id != before.generation_id:
         after = replace(after, twin=_has_twin(db, after))
-    if after == before:
+    columns = changed(before, after)
+    if not columns:
         return before, False
-    if not after.at_rest and _differ_in_look_alone(before, after):
+    if columns.keys() == {"next_look"} and not after.at_rest:
         db.execute(
             "UPDATE generations SET next_look = ? WHERE account = ? AND request_id = ?",
             (after.next_look, job.account, job.request_id),
         )
         return after, False
-    return rows.save(db, after), True
-
-
-def _differ_in_look_alone(one: Generation, other: Generation) -> bool:
-    return all(getattr(one, name) == getattr(other, name) for name in SAVED if name != "next_look")
+    return rows.save(db, after, columns), True
 
 
 def _has_twin(db: sqlite3.Connection, job: Generation) -> bool:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import Generation
+from meigen_mcp.ledger.columns import changed
 from meigen_mcp.ledger.spending import MONTH
 from meigen_mcp.ledger.sqlite import rows, sign
 from meigen_mcp.ledger.sqlite.database import Database, Place
@@ -235,7 +236,7 @@ def _merge(jobs: Iterable[Generation], old: Database, there: Database, version: 
                 if known is None:
                     rows.add(db, job)
                 elif _is_further(job, known):
-                    rows.save(db, job)
+                    rows.save(db, job, changed(known, job))
             db.execute("COMMIT")
         finally:
             if db.in_transaction:

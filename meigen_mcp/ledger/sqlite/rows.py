@@ -1,10 +1,14 @@
 """A record as a row of the SQLite file."""
 
 import sqlite3
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
+from operator import itemgetter
+from typing import Any
 
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.columns import FIELDS, SAVED, millicredits, write
+from meigen_mcp.ledger.columns import FIELDS, millicredits, write
 from meigen_mcp.ledger.columns import read as read_columns
 from meigen_mcp.ledger.offers import fingerprint
 
@@ -17,15 +21,17 @@ adopted by that call. One with an id of its own counts as adopted from the start
 
 _COLUMNS = ("fingerprint", "millicredits", *FIELDS)
 _ADD = f"INSERT INTO generations ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608  # our own names
-_SAVE = (
-    f"UPDATE generations SET {', '.join(f'{name} = ?' for name in SAVED)},"  # noqa: S608  # our own names
-    " version = ?, millicredits = ? WHERE account = ? AND request_id = ?"
-)
 
 
 def read(row: sqlite3.Row) -> Generation:
-    """Read a row."""
-    return read_columns(dict(zip(row.keys(), row, strict=True)))
+    """Read a row, which may have more columns than are known."""
+    return read_columns(_known(tuple(row.keys()))(row))
+
+
+@cache
+def _known(columns: tuple[str, ...]) -> Callable[[sqlite3.Row], tuple[Any, ...]]:
+    """Return what gives the known ones of these columns, in the order of FIELDS."""
+    return itemgetter(*map(columns.index, FIELDS))
 
 
 def find(db: sqlite3.Connection, account: str, request_id: str) -> Generation | None:
@@ -44,12 +50,15 @@ def add(db: sqlite3.Connection, job: Generation) -> Generation:
     return job
 
 
-def save(db: sqlite3.Connection, job: Generation) -> Generation:
-    """Write what the poller may change of a record, and return it with its version."""
-    job = replace(job, version=tick(db))
-    values = (write(getattr(job, name)) for name in SAVED)
-    db.execute(_SAVE, [*values, job.version, millicredits(job), job.account, job.request_id])
-    return job
+def save(db: sqlite3.Connection, job: Generation, columns: Mapping[str, Any]) -> Generation:
+    """Write what was changed of a record, and return it with its version."""
+    columns = {**columns, "version": tick(db)}
+    db.execute(
+        f"UPDATE generations SET {', '.join(f'{name} = ?' for name in columns)}"  # noqa: S608  # our own names
+        " WHERE account = ? AND request_id = ?",
+        [*columns.values(), job.account, job.request_id],
+    )
+    return replace(job, version=columns["version"])
 
 
 def tick(db: sqlite3.Connection) -> int:
