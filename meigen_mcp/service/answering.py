@@ -17,10 +17,11 @@ from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.reports import away
-from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
+from meigen_mcp.service.aftermath import as_far_as_known
 from meigen_mcp.service.delivery import Answer, Marks, under_way
 from meigen_mcp.service.person import Person
 from meigen_mcp.service.results import NO_COPIES, Copies, Outcome
+from meigen_mcp.service.unforeseen import unforeseen
 from meigen_mcp.service.waiting import ACCEPTANCE, SAVING, Waiting
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Clocks
