@@ -85,8 +85,8 @@ class Answering:
             return job
         # Another server on the same ledger may have been given local files.
         told = rename_files(job.arguments, lambda _: "a local file")
-        error = job.error and replace(
-            job.error, message=self._settings.without_paths(job.error.message)
+        error = job.error and job.error._replace(
+            message=self._settings.without_paths(job.error.message)
         )
         if error is not None and error.passes:
             error = away()  # why names the server's own proxy or certificates
