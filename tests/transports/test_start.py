@@ -7,9 +7,12 @@ from subprocess import PIPE
 
 import anyio
 import pytest
-from support.in_memory import MODES, Mode
+from support.in_memory import MODES, Mode, connect
 
+from meigen_mcp import app
+from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.running import run_sandbox
+from meigen_mcp.settings import Settings
 
 _BEGIN = """
 import sys
@@ -90,6 +93,16 @@ async def test_what_the_list_of_tools_needs_is_loaded_before_it_and_nothing_else
         "False",
         "api media poller work",
     ]
+
+
+async def test_without_any_call_the_rest_is_loaded_soon(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier process left is gone on with, whether anybody asks or not."""
+    monkeypatch.setattr(app, "START_AFTER", 0.0)
+    with anyio.fail_after(20):
+        async with connect(settings, emulator) as on:
+            await on.app.handlers.made()
 
 
 async def test_what_money_needs_is_loaded_before_it_moves(tmp_path: Path) -> None:
