@@ -1,56 +1,55 @@
-"""The composition root: the only place where concrete things meet."""
+"""The composition root: the only place where concrete things meet.
+
+What lists the tools is loaded with this, everything else with the first call (`work.py`, and
+`server/handlers.py`), or a moment after the start: a client waits for a server that it starts.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import logging
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-import anyio.to_thread
 
-from meigen_mcp.api.client import Api
 from meigen_mcp.errors import BadSettings
 from meigen_mcp.ledger.asking import OfWhoeverAsks
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.ledger.sqlite.ledger import SqliteLedger
 from meigen_mcp.ledger.team import Team
-from meigen_mcp.media.archive import FolderArchive
-from meigen_mcp.media.links import MediaLinks
-from meigen_mcp.media.store import Media
-from meigen_mcp.poller import retention
-from meigen_mcp.poller.poller import Poller
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
-from meigen_mcp.service.references import ReferenceResolver
-from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
-from meigen_mcp.system import SECRET_BYTES, private_folder, secret
 from meigen_mcp.system.extras import install_extra
+from meigen_mcp.system.later import Later
 from meigen_mcp.tally import Tally
 
 if TYPE_CHECKING:
     import httpx
 
+    from meigen_mcp.api.client import Api
     from meigen_mcp.ledger.postgres.ledger import PostgresLedger
+    from meigen_mcp.media.store import Media
+    from meigen_mcp.server.handlers import Handlers
     from meigen_mcp.server.server import MeigenServer
     from meigen_mcp.server.subscriptions import Subscriptions
+    from meigen_mcp.service.service import Service
+    from meigen_mcp.work import Work
 
 log = logging.getLogger(__name__)
 
 SANDBOX_LIST = 5.0
 """Seconds that a start waits at most for the models of its own sandbox."""
-SENDING = 6.0
-"""Seconds for which one of many servers waits at its end for what it is sending."""
+START_AFTER = 1.0
+"""Seconds for which the list of tools comes first, unless a client asks for something else."""
 LIST_WITHIN = 0.5
 """Seconds that a start waits for the live list of the last fetch."""
 
@@ -60,14 +59,24 @@ class App:
     """A running server with everything that it stands on."""
 
     server: MeigenServer
-    service: Service
     subscriptions: Subscriptions
     team: Team
-    media: Media
+    handlers: Later[Handlers]
+
+    @property
+    def service(self) -> Service:
+        """The use cases."""
+        return self.handlers().service
+
+    @property
+    def media(self) -> Media:
+        """What saves results."""
+        return self.handlers().media
 
     def close(self) -> None:
         """Let waiting calls answer and streams end; the transport knows when that has left."""
-        self.service.close()
+        if self.handlers.is_made:
+            self.service.close()
         self.subscriptions.listen.close()
 
 
@@ -86,10 +95,6 @@ def open_ledger(settings: Settings) -> Ledger:
     return open_folder(settings) if settings.database_url is None else open_database(settings)
 
 
-def _name_of(settings: Settings) -> Callable[[bytes], str]:
-    return lambda key: name_account(settings.base_url, settings.token, key)
-
-
 def open_folder(settings: Settings) -> SqliteLedger:
     """Return the ledger of the data folder."""
     return SqliteLedger(
@@ -97,7 +102,7 @@ def open_folder(settings: Settings) -> SqliteLedger:
         origin=settings.base_url,
         gateway=settings.upload_url,
         rate_limit=settings.rate_limit,
-        name_account=_name_of(settings),
+        name_account=partial(name_account, settings.base_url, settings.token),
         alone=settings.discreet,  # what others made is not its people's to see
         called="MEIGEN_DATA_DIR" if settings.discreet else None,
     )
@@ -123,27 +128,9 @@ def open_database(settings: Settings) -> PostgresLedger:
         origin=settings.base_url,
         gateway=settings.upload_url,
         rate_limit=settings.rate_limit,
-        name_account=_name_of(settings),
+        name_account=partial(name_account, settings.base_url, settings.token),
         alone=settings.discreet,
     )
-
-
-def media_links(settings: Settings) -> MediaLinks | None:
-    """Return what makes the URLs of results that last; None: there are none.
-
-    Servers that share their keys take each other's; one alone has a key in its data folder.
-    """
-    if settings.media_dir is None or settings.media_url is None:
-        return None
-    keys = [key.encode() for key in settings.request_keys]
-    if not keys:
-        try:
-            private_folder(settings.data_dir)
-            keys = [secret(settings.data_dir / "media-key")]
-        except OSError:  # the ledger says so as well; until it is mended nobody's are opened
-            log.warning("MEIGEN_DATA_DIR cannot keep the key of media URLs: they end with this run")
-            keys = [os.urandom(SECRET_BYTES)]
-    return MediaLinks(settings.media_url, keys)
 
 
 async def check_database(settings: Settings) -> None:
@@ -159,93 +146,110 @@ async def check_database(settings: Settings) -> None:
         await ledger.close()
 
 
-@dataclass(frozen=True, slots=True)
 class Account:
-    """One MeiGen account with what stands under a server, and under commands that need none."""
+    """One MeiGen account with what stands under a server, and under commands that need none.
 
-    ledger: Ledger
-    api: Api
-    media: Media
+    Args:
+        settings: what the environment says.
+        transport: what carries requests to the API; by default the network.
+
+    Attributes:
+        ledger: all that is written down.
+        asked: the same, as whoever asks may see it.
+    """
+
+    def __init__(self, settings: Settings, transport: httpx.AsyncBaseTransport | None) -> None:
+        self._settings = settings
+        self._transport = transport
+        self.ledger = open_ledger(settings)
+        self.asked = OfWhoeverAsks(self.ledger)
+
+    @cached_property
+    def api(self) -> Api:
+        """The wire to MeiGen."""
+        from meigen_mcp.api.client import Api  # noqa: PLC0415  # listing the tools does without
+
+        return Api(self._settings, self._transport)
+
+    @cached_property
+    def media(self) -> Media:
+        """What saves results and reads them back."""
+        from meigen_mcp.media.opening import open_media  # noqa: PLC0415  # as above
+
+        return open_media(self._settings, self.api)
+
+    async def close(self) -> None:
+        """Close what was used."""
+        for used in ("media", "api", "ledger"):
+            if used in vars(self):
+                await vars(self)[used].close()
 
 
 @asynccontextmanager
 async def open_account(
     settings: Settings, transport: httpx.AsyncBaseTransport | None = None
 ) -> AsyncIterator[Account]:
-    """Open the ledger and the API of an account, and close them again.
-
-    Args:
-        settings: what the environment says.
-        transport: what carries requests to the API; by default the network.
-    """
-    ledger, api = open_ledger(settings), Api(settings, transport)
-    media = Media(
-        api,
-        settings.output_dir,
-        previews=settings.data_dir / "previews",
-        discreet=settings.discreet,
-        level=settings.metadata,
-        archive=FolderArchive(settings.media_dir) if settings.media_dir else None,
-        links=media_links(settings),
-    )
+    """Open an account, and close it again; the arguments are those of `Account`."""
+    account = Account(settings, transport)
     try:
-        yield Account(ledger, api, media)
+        yield account
     finally:
         with anyio.CancelScope(shield=True):
-            await media.close()
-            await api.close()
-            await ledger.close()
+            await account.close()
 
 
 @asynccontextmanager
-async def run_service(
-    settings: Settings, account: Account, *, monotonic: Callable[[], float] = time.monotonic
-) -> AsyncIterator[Service]:
-    """Run the poller of an account; yield the use cases, for a server or a command.
-
-    Args:
-        settings: what the environment says.
-        account: what they stand on.
-        monotonic: the clock by which a person's answer is timed.
-    """
-    asked = OfWhoeverAsks(account.ledger)
-    catalogue = CurrentCatalogue(settings, asked, lambda: account.api)
+async def _run_catalogue(
+    settings: Settings, account: Account, monotonic: Callable[[], float]
+) -> AsyncIterator[tuple[CurrentCatalogue, Later[Work]]]:
+    """Keep the ledger and the models of an account current; yield these, and what works on them."""
+    catalogue = CurrentCatalogue(settings, account.asked, lambda: account.api)
     with anyio.move_on_after(LIST_WITHIN):  # a disk that does not answer holds nothing up
         await catalogue.load()
     if settings.token == SANDBOX_TOKEN:  # it is in this process, so its list is there at once
         await catalogue.wait_until_fresh(SANDBOX_LIST)
-    references = ReferenceResolver(settings, asked, account.api, account.media)
     tally = Tally()
-    poller = Poller(
-        *(account.ledger, account.api, account.media),
-        interval=settings.poll_interval,
-        tally=tally,
-    )
+
+    def make() -> Work:
+        from meigen_mcp.work import Work  # noqa: PLC0415  # listing the tools does without
+
+        return Work(
+            settings,
+            ledger=account.ledger,
+            asked=account.asked,
+            api=account.api,
+            media=account.media,
+            catalogue=catalogue,
+            tally=tally,
+            monotonic=monotonic,
+        )
+
     for problem in settings.problems:
         log.warning("%s", problem)
     async with anyio.create_task_group() as group:
         group.start_soon(account.ledger.run)
-        group.start_soon(poller.run)
         group.start_soon(catalogue.run)
-        group.start_soon(_look_at_folders, account.media)
         if settings.telemetry:
             group.start_soon(_measure, tally, account.ledger)
-        if settings.keep_days is not None and not settings.problems:
-            alone = settings.database_url is None
-            work = partial(retention.run, alone=alone)
-            group.start_soon(work, account.ledger.records, account.media, settings.keep_days)
-        try:
-            yield Service(
-                *(settings, asked, catalogue, references),
-                links=account.media.links,
-                archive=account.media.archive,
-                tally=tally,
-                monotonic=monotonic,
-            )
-            if settings.database_url is not None:  # another server goes on, and must not look it up
-                await poller.end(SENDING)
-        finally:
-            await references.close()
+        yield catalogue, Later(make)
+        group.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def run_service(settings: Settings, account: Account) -> AsyncIterator[Service]:
+    """Run the poller of an account; yield the use cases, for a command.
+
+    Args:
+        settings: what the environment says.
+        account: what they stand on.
+    """
+    async with (
+        _run_catalogue(settings, account, time.monotonic) as (_, work),
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(work().run)
+        yield work().service
+        await work().end()
         group.cancel_scope.cancel()
 
 
@@ -270,14 +274,30 @@ async def run_app(
 
     async with (
         open_account(settings, transport) as account,
-        run_service(settings, account, monotonic=monotonic) as service,
+        _run_catalogue(settings, account, monotonic) as (catalogue, work),
         anyio.create_task_group() as group,
     ):
-        tools = CurrentTools(service.catalogue)
-        subscriptions = Subscriptions(service, tools)
+
+        def make() -> Handlers:
+            from meigen_mcp.server.handlers import Handlers  # noqa: PLC0415  # as `work.py`
+
+            return Handlers(work().service, account.media)
+
+        async def run_rest() -> None:
+            with anyio.move_on_after(START_AFTER):
+                await handlers.made()
+            handlers()
+            await work().run()
+
+        handlers = Later(make)
+        tools = CurrentTools(catalogue)
+        subscriptions = Subscriptions(account.asked, catalogue, tools, handlers)
         group.start_soon(subscriptions.run)
-        server = build(service, account.media, subscriptions, tools)
-        yield App(server, service, subscriptions, account.ledger.team, account.media)
+        group.start_soon(run_rest)
+        server = build(settings, tools, subscriptions, handlers)
+        yield App(server, subscriptions, account.ledger.team, handlers)
+        if handlers.is_made:
+            await work().end()
         group.cancel_scope.cancel()
 
 
@@ -293,14 +313,6 @@ async def _measure(tally: Tally, ledger: Ledger) -> None:
         await telemetry.run(tally, ledger)
     except Exception:
         log.exception("nothing is measured: one of the OTEL_* variables may be wrong")
-
-
-async def _look_at_folders(media: Media) -> None:
-    """Say if nothing can be saved, and tidy up; a folder on a network may take its time."""
-    problem = await anyio.to_thread.run_sync(media.problem, abandon_on_cancel=True)
-    if problem:
-        log.warning("%s", problem)
-    await anyio.to_thread.run_sync(media.sweep, abandon_on_cancel=True)
 
 
 SANDBOX_TOKEN = "meigen_sk_" + "sandbox0" * 4

@@ -11,8 +11,7 @@ from meigen_mcp.catalogue.models import MediaType
 from meigen_mcp.errors import Charged, MeigenError
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(NamedTuple):
     """Why a generation ended badly, or waits for the person.
 
     Attributes:
@@ -37,8 +36,7 @@ class Fault:
         return cls(error.code, error.message, charged or error.charged, error.retryable, error.next)
 
 
-@dataclass(frozen=True, slots=True)
-class Balance:
+class Balance(NamedTuple):
     """The account's credits as the API last told them, after a deduction."""
 
     daily: Decimal | None = None

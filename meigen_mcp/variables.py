@@ -9,9 +9,9 @@ import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 from meigen_mcp.errors import Problem
 from meigen_mcp.foreign import one_line
@@ -44,8 +44,7 @@ SECRET = (
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """A variable.
 
     Attributes:

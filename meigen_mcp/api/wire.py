@@ -89,6 +89,13 @@ class Wire:
             await response.aclose()
 
 
+def load() -> None:
+    """Load what requests go by: it takes as long as all of ours, so a thread may do it ahead."""
+    import httpcore  # noqa: F401, PLC0415  # httpx does so with its first connection
+
+    import meigen_mcp.api.transport  # noqa: F401, PLC0415  # as above, and with it httpx
+
+
 def redirected(url: str, response: httpx.Response) -> str:
     """Return where a redirect leads.
 

@@ -11,10 +11,9 @@ those that no source gives are in `assumed.toml`.
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from meigen_mcp.catalogue.assumed import name_of
 from meigen_mcp.catalogue.laying import LiveFacts, merge
@@ -41,8 +40,7 @@ _UPLOAD_BYTES = 50 * 2**20
 """Of a clip, where the list tells no number (official client, 2026-09)."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveList:
+class LiveList(NamedTuple):
     """What is taken from a models body.
 
     Attributes:

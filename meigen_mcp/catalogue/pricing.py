@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from meigen_mcp.catalogue.models import DRAFT_RESOLUTION, Continuation, Model, Price, Table
 from meigen_mcp.catalogue.rules import absent
@@ -273,8 +273,7 @@ def _judged(amount: Decimal, price: Price, basis: str) -> Quote:
 # --- reading a table ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Cell:
+class _Cell(NamedTuple):
     credits: Decimal
     words: str
 

@@ -242,16 +242,16 @@ def _explain_medium(
     """Say what a file is by its ending, and where that is given instead."""
 
     def explain(text: str, name: str) -> Iterator[Problem]:
-        is_it = next(kind for kind in uses if _ENDINGS[kind].search(text))
+        is_it = next(kind for kind in uses if re.search(_ENDINGS[kind], text))
         yield Problem(name, f"{show(text)} is a {is_it}, not a {wanted}", uses[is_it])
 
     return explain
 
 
 _ENDINGS = {
-    "picture": re.compile(_ending(_PICTURES)),
-    "clip": re.compile(_ending(_CLIPS)),
-    "sound": re.compile(_ending(_SOUNDS)),
+    "picture": _ending(_PICTURES),
+    "clip": _ending(_CLIPS),
+    "sound": _ending(_SOUNDS),
 }
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import click
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
-from rich.console import Console
 
 from meigen_mcp.app import SANDBOX_TOKEN
-from meigen_mcp.commands.output import say
+from meigen_mcp.commands.output import StatusLine, say
 from meigen_mcp.sandbox.running import run_sandbox
 
 REFERENCE = "https://example.com/reference.png"
@@ -310,12 +310,11 @@ class _Text:
     """Shows the demo to a person: one line an example, with its status word."""
 
     def __init__(self) -> None:
-        self._console = Console(highlight=False, soft_wrap=True)
-        self._status = self._console.status("")
+        self._status = StatusLine(err=False)
 
     def start(self, folder: Path) -> None:
-        self._console.print("MeiGen demo on the embedded sandbox: nothing here is real or charged.")
-        self._console.print(f"Media go to {folder}", markup=False)
+        say("MeiGen demo on the embedded sandbox: nothing here is real or charged.")
+        say(f"Media go to {folder}")
 
     def quoted(
         self, example: Example, fields: Mapping[str, Any], before: Mapping[str, Any]
@@ -324,33 +323,31 @@ class _Text:
         price = f", quote {quote.get('credits', 'unknown')} credits" if quote else ""
         have = before.get("credits", {}).get("purchased")
         balance = "" if have is None else f", {have} credits before"
-        self._status.update(f"{example.name}: {example.about}{price}{balance}")
-        self._status.start()
-        self._console.print(f"[bold]{example.name}[/bold]: {example.about}{price}{balance}")
+        name = click.style(example.name, bold=True)
+        click.echo(f"{name}: {example.about}{price}{balance}")
 
     def progress(
         self, example: Example, done: float, total: float | None, words: str | None
     ) -> None:
         del done, total
-        self._status.update(f"{example.name}: {words}")
+        self._status.show(f"{example.name}: {words}")
 
     def done(self, example: Example, fields: Mapping[str, Any]) -> None:
-        self._status.stop()
+        self._status.clear()
         for url in fields.get("mediaUrls", ()):
-            self._console.print(f"  {url}", markup=False)
+            say(f"  {url}")
         for name in fields.get("files", ()):
-            self._console.print(f"  saved {name}", markup=False)
+            say(f"  saved {name}")
         if "error" in fields:
             for line in fields["error"]["message"].splitlines():
-                self._console.print(f"  {line}", markup=False)
-        self._console.print(f"  {_summary(example, fields)}", markup=False)
+                say(f"  {line}")
+        say(f"  {_summary(example, fields)}")
 
     def end(self, folder: Path, listing: Mapping[str, Any]) -> None:
-        self._console.print(
+        say(
             f"All {len(EXAMPLES)} examples ended as they should;"
             f" {listing.get('spentToday', 0)} sandbox credits spent. Media: {folder}"
             " (the links ended with the demo, the files stay)",
-            markup=False,
         )
 
 

@@ -35,6 +35,7 @@ from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Signal
 from meigen_mcp.views import generations as views
+from meigen_mcp.views.structure import Structure
 
 Ask = Callable[[str], Awaitable[bool]]
 """Puts a question before the person at the terminal."""
@@ -359,7 +360,7 @@ class _Making:
             answer["error"]["message"] = f"Prompt {index + 1}: {message}"
         return self._show(answer)
 
-    def _show(self, answer: views.Structure, recent: Decimal | None = None) -> Exit:
+    def _show(self, answer: Structure, recent: Decimal | None = None) -> Exit:
         answer.pop("next", None)  # it is for a model in a chat
         if self.settings.sandbox == "":  # they end with this command
             for name in ("preview", "resourceUri"):

@@ -2,6 +2,7 @@
 
 import codecs
 import logging
+import shutil
 import sys
 from typing import Any
 
@@ -27,6 +28,33 @@ def print_anything() -> None:
 def say(text: str, *, err: bool = False) -> None:
     """Print a text, without characters that do more than be read."""
     click.echo(printable(text), err=err)
+
+
+class StatusLine:
+    """One line that says how it goes and replaces itself; a pipe and a file see nothing of it.
+
+    Args:
+        err: whether it stands on stderr.
+    """
+
+    def __init__(self, *, err: bool) -> None:
+        self._err = err
+        self._shown = 0
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the last one, cut to what a terminal has in a line."""
+        if not (sys.stderr if self._err else sys.stdout).isatty():
+            return
+        line = printable(text)[: shutil.get_terminal_size().columns - 1]
+        # Blanks, and no sequence of the terminal: not every one knows those.
+        click.echo(f"\r{line.ljust(self._shown)}", nl=False, err=self._err)
+        self._shown = len(line)
+
+    def clear(self) -> None:
+        """Take the line away, before something else is printed."""
+        if self._shown:
+            click.echo(f"\r{' ' * self._shown}\r", nl=False, err=self._err)
+            self._shown = 0
 
 
 class PrintableGroup(click.Group):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from meigen_mcp.catalogue.pricing import Quote
-from meigen_mcp.commands.output import say
+from meigen_mcp.commands.output import StatusLine, say
 from meigen_mcp.generation import Generation
 from meigen_mcp.views.generations import cut, progress_words, quote_structure
 
@@ -34,7 +34,7 @@ class Results:
         self._as_json = as_json
         self._saves = saves
         self._words = words
-        self._status: Any = None
+        self._status = StatusLine(err=True)
         self._told: set[str] = set()
         self.held = False
         self.waited_for: Sequence[str] = ()
@@ -46,8 +46,7 @@ class Results:
 
     def show(self, answer: dict[str, Any], advice: str | None) -> None:
         """Show how one call ended."""
-        if self._status is not None:
-            self._status.stop()
+        self._status.clear()
         if self._as_json:
             next_step = {} if advice is None else {"next": advice}
             say(json.dumps({**answer, **next_step}, ensure_ascii=False))
@@ -93,23 +92,17 @@ class Results:
         """Show how it goes, in one line that replaces itself; call it every second or so."""
         if self.held:
             return
-        if self._status is None:
-            from rich.console import Console  # noqa: PLC0415  # for terminals only
-
-            self._status = Console(stderr=True, highlight=False).status("")
         going = [job for job in jobs if not job.terminal]
         ended = f"{len(jobs) - len(going)} of {total} done" if total > 1 else ""
         oldest = min(going, key=lambda job: job.created_at, default=None)
         now = ""
         if oldest is not None:
             now = progress_words(oldest, max(0.0, time.time() - oldest.created_at), None)
-        self._status.update("; ".join(part for part in (ended, now) if part) or "quoting")
-        self._status.start()
+        self._status.show("; ".join(part for part in (ended, now) if part) or "quoting")
 
     def close(self) -> None:
         """Take the line away."""
-        if self._status is not None:
-            self._status.stop()
+        self._status.clear()
 
 
 def _priced(quote: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.offers import Offer
@@ -75,8 +75,7 @@ class Terms:
     polled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AskFirst:
+class AskFirst(NamedTuple):
     """Nothing was reserved: with what others reserved meanwhile, the person must be asked.
 
     Attributes:

@@ -55,7 +55,9 @@ def write(value: Any) -> Any:
             return str(value)
         case Mapping():
             return _encode(dict(value))
-        case Quote() | Fault() | Balance() | Draft():
+        case Fault() | Balance():
+            return _encode(value._asdict())
+        case Quote() | Draft():
             return _encode({name: getattr(value, name) for name in value.__slots__})
         case tuple():
             return _encode(value)

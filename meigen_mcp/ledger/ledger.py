@@ -1,8 +1,7 @@
 """The ledger as the rest of the program sees it; what it stands on is an engine's business."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from meigen_mcp.ledger.accounts import Accounts
 from meigen_mcp.ledger.calls import Calls
@@ -14,8 +13,7 @@ from meigen_mcp.ledger.team import Team
 from meigen_mcp.ledger.uploads import LiveLists, Uploads
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one person, or everybody together, sees of a ledger."""
 
     accounts: Accounts

@@ -1,8 +1,7 @@
 """What every engine offers to the poller: what is due, and who may POST when."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from meigen_mcp.generation import Generation, Status
 from meigen_mcp.ledger.records import Change
@@ -19,8 +18,7 @@ LONGEST_HOLD = 300.0
 """Seconds for which the API may want no submission at the most, as the wire reads it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """How much of one kind of work may be begun.
 
     Attributes:
@@ -32,8 +30,7 @@ class Wanted:
     places: int
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(NamedTuple):
     """What is to be done now.
 
     Attributes:
@@ -45,8 +42,7 @@ class Due:
     next_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """The right to POST once.
 
     Attributes:
@@ -60,8 +56,7 @@ class Slot:
     first: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What is under way, whoever's it is.
 
     Attributes:

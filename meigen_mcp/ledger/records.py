@@ -1,9 +1,8 @@
 """What every engine offers: records by name, by place and by URL, and the change of one."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import Generation
@@ -23,8 +22,7 @@ class TakenOver(MeigenError):
         super().__init__(f"Another server goes on with {request_id}.")
 
 
-@dataclass(frozen=True, slots=True)
-class Overview:
+class Overview(NamedTuple):
     """The newest records, with what was spent or is reserved over all accounts.
 
     Attributes:
@@ -45,8 +43,7 @@ MOST_BEGINNING = 10
 """How many are named whose ids begin alike: nobody reads more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forgotten:
+class Forgotten(NamedTuple):
     """What was taken out of the ledger.
 
     Attributes:

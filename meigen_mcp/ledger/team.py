@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from meigen_mcp.errors import OverCap
 
@@ -26,8 +26,7 @@ class Caps:
     month: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Allowance:
+class Allowance(NamedTuple):
     """A cap that holds for a call, and what of it is used.
 
     Attributes:

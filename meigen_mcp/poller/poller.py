@@ -52,7 +52,6 @@ REST = 5.0
 RECLAIM_EVERY = 2.0
 _MOST_A_TURN = 12
 BREATH = 0.005
-START_AFTER = 1.0
 JUMP = 1.0
 """Seconds by which the clocks differ after a turn when one was set, or the machine slept."""
 
@@ -109,8 +108,6 @@ class Poller:
 
     async def run(self) -> None:
         """Act for ever; a failure below is logged and never ends the loop."""
-        with anyio.move_on_after(START_AFTER):  # what a client asks first comes first
-            await self._queue.work.after(0)
         async with anyio.create_task_group() as group:
             while True:
                 seen, pause = self._queue.work.count, TICK

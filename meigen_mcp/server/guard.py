@@ -8,7 +8,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 
 from meigen_mcp.errors import MeigenError, Unforeseen
-from meigen_mcp.service.aftermath import unforeseen
+from meigen_mcp.service.unforeseen import unforeseen
 
 Context = ServerRequestContext[Any, Any]
 

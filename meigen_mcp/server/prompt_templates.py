@@ -9,8 +9,7 @@ So every prompt works without any, and words that landed where they do not fit a
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from meigen_mcp.catalogue.arguments import generation_rules
 from meigen_mcp.catalogue.models import Catalogue, MediaType, Model
@@ -23,8 +22,7 @@ _SHOTS = ("1:1", "4:5", "16:9", "9:16")
 Kind = Literal["words", "picture", "scenes", "modelId", "aspectRatio", "resolution"]
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """A blank of a prompt that the person may fill in.
 
     Attributes:
@@ -36,8 +34,7 @@ class Argument:
     kind: Kind = "words"
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A prompt as it is listed.
 
     Attributes:
@@ -117,7 +114,7 @@ def _judge(
             continue
         if blank.kind in ("aspectRatio", "resolution"):
             problems += rules[blank.kind].check(value, blank.name)
-        elif blank.kind == "picture" and not _PICTURE.match(value):
+        elif blank.kind == "picture" and not re.match(_PICTURE, value):
             fix = "give its https URL, its path, or a meigen:// URI"
             problems.append(Problem(blank.name, f'"{value}" is no picture', fix))
         elif blank.kind == "scenes" and value not in _SCENES:
@@ -139,7 +136,7 @@ def _read_line(prompt: Prompt, line: str, catalogue: Catalogue) -> dict[str, str
         looks: Mapping[Kind, bool] = {
             "modelId": word in ids,
             "aspectRatio": _RATIO_SHAPE.fullmatch(word) is not None,
-            "picture": _PICTURE.match(word) is not None,
+            "picture": re.match(_PICTURE, word) is not None,
         }
         fitting = [a.name for a in prompt.arguments if looks.get(a.kind) and a.name not in found]
         if fitting:
@@ -150,7 +147,7 @@ def _read_line(prompt: Prompt, line: str, catalogue: Catalogue) -> dict[str, str
     return found | ({words: " ".join(rest)} if rest else {})
 
 
-_PICTURE = re.compile(r"(?:https?|meigen|file)://\S|~\w*[\\/]\S|/+[^\s/]|[A-Za-z]:[\\/]\S|\\\\\w")
+_PICTURE = r"(?:https?|meigen|file)://\S|~\w*[\\/]\S|/+[^\s/]|[A-Za-z]:[\\/]\S|\\\\\w"
 """An address or a path with something in it; a slash or a ~ alone is a word like others."""
 _RATIO_SHAPE = re.compile(r"[1-9][0-9]?:[1-9][0-9]?")
 _SCENES = ("2", "3", "4", "5", "6", "7", "8")

@@ -22,6 +22,7 @@ from meigen_mcp.server.guard import Context
 from meigen_mcp.service.service import Service
 from meigen_mcp.views import generations as views
 from meigen_mcp.views import models as model_views
+from meigen_mcp.views.structure import MODELS, Structure
 
 PAGE = 50
 LEGACY_NOT_FOUND = -32002
@@ -91,7 +92,7 @@ class Resources:
         code = t.INVALID_PARAMS if modern else LEGACY_NOT_FOUND
         raise MCPError(code, "Resource not found", {"uri": printable_url(uri)})
 
-    def _models(self, which: Sequence[str]) -> views.Structure | None:
+    def _models(self, which: Sequence[str]) -> Structure | None:
         """Return all models in brief, or everything about one; None where there is no such."""
         current = self._service.catalogue.current
         match which:
@@ -148,7 +149,7 @@ _FIXED = (
         mime_type="application/json",
     ),
     t.Resource(
-        uri=views.MODELS,
+        uri=MODELS,
         name="models",
         title="Models and prices",
         description="Every image and video model: what it takes and what it costs.",
@@ -219,7 +220,7 @@ def _resources(job: Generation) -> list[t.Resource]:
     return entries
 
 
-def _json(uri: str, structure: views.Structure, ttl_ms: int = 0) -> t.ReadResourceResult:
+def _json(uri: str, structure: Structure, ttl_ms: int = 0) -> t.ReadResourceResult:
     text = json.dumps(structure, ensure_ascii=False)
     content = t.TextResourceContents(uri=uri, mime_type="application/json", text=text)
     return t.ReadResourceResult(contents=[content], ttl_ms=ttl_ms)

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mcp_types as t
 from mcp.server.caching import CacheHint
@@ -11,16 +11,15 @@ from mcp.server.lowlevel.server import NotificationOptions, Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 
 from meigen_mcp import __version__
-from meigen_mcp.media.store import Media
 from meigen_mcp.server.guard import Context, guarded
-from meigen_mcp.server.prompts import Prompts
-from meigen_mcp.server.resources import Resources
 from meigen_mcp.server.subscriptions import Subscriptions
 from meigen_mcp.server.tasks import serve_tasks
 from meigen_mcp.server.tool_schemas import CurrentTools
-from meigen_mcp.server.tools import Tools
 from meigen_mcp.service.delivery import Delivery, under_way
-from meigen_mcp.service.service import Service
+from meigen_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from meigen_mcp.server.handlers import Handlers
 
 INSTRUCTIONS = (
     "Makes images and videos with MeiGen: pictures, photos, logos, films, clips. Media cost"
@@ -40,6 +39,7 @@ IN_SANDBOX = (
     "THIS IS THE SANDBOX: nothing here is real. It makes placeholders, and no credits are spent;"
     " tell the person so."
 )
+Answering = Callable[..., Awaitable[Any]]
 WEBSITE = "https://www.meigen.ai"
 APPS = "io.modelcontextprotocol/ui"
 ICON = (
@@ -83,14 +83,29 @@ class MeigenServer(Server[Any]):
 
 
 def build(
-    service: Service, media: Media, subscriptions: Subscriptions, current_tools: CurrentTools
+    settings: Settings,
+    tools: CurrentTools,
+    subscriptions: Subscriptions,
+    handlers: "Callable[[], Handlers]",
 ) -> MeigenServer:
-    """Return the server over the use cases."""
-    tools = Tools(service, media, current_tools)
-    resources, prompts = Resources(service, media), Prompts(service)
-    discreet, sandbox = service.settings.discreet, service.settings.sandbox is not None
+    """Return the server.
+
+    Args:
+        settings: what the environment says.
+        tools: what is listed.
+        subscriptions: who hears of changes.
+        handlers: returns what answers everything else, with the first question.
+    """
+    discreet, sandbox = settings.discreet, settings.sandbox is not None
     instructions = INSTRUCTIONS.replace(" and saved files", "") if discreet else INSTRUCTIONS
-    border = partial(guarded, tell=service.settings.without_paths)
+    border = partial(guarded, tell=settings.without_paths)
+
+    def answering(by: "Callable[[Handlers], Answering]") -> Answering:
+        async def answer(ctx: Context, params: Any) -> Any:
+            return await by(handlers())(ctx, params)
+
+        return border(answer)
+
     server = MeigenServer(
         "meigen-mcp",
         version=__version__,
@@ -101,26 +116,26 @@ def build(
         cache_hints={"resources/templates/list": CacheHint(ttl_ms=300_000)},
         get_tool_input_schema=tools.input_schema,
         on_list_tools=border(tools.list),
-        on_call_tool=border(tools.call),
-        on_list_resources=border(resources.list),
-        on_list_resource_templates=border(resources.list_templates),
-        on_read_resource=border(resources.read),
-        on_list_prompts=border(prompts.list),
-        on_get_prompt=border(prompts.get),
-        on_completion=border(prompts.complete),
+        on_call_tool=answering(lambda of: of.tools.call),
+        on_list_resources=answering(lambda of: of.resources.list),
+        on_list_resource_templates=answering(lambda of: of.resources.list_templates),
+        on_read_resource=answering(lambda of: of.resources.read),
+        on_list_prompts=answering(lambda of: of.prompts.list),
+        on_get_prompt=answering(lambda of: of.prompts.get),
+        on_completion=answering(lambda of: of.prompts.complete),
         on_subscribe_resource=border(subscriptions.on_subscribe),
         on_unsubscribe_resource=border(subscriptions.on_unsubscribe),
         on_subscriptions_listen=border(subscriptions.listen),
     )
-    keys = service.settings.request_keys
+    keys = settings.request_keys
     security = RequestStateSecurity(keys=keys) if keys else RequestStateSecurity.ephemeral()
     sealed = RequestStateBoundary(security, default_audience=server.name)
     server.middleware.append(sealed)
     server.middleware.append(subscriptions.middleware)
     server.middleware.append(server.traced)
     server.extensions[APPS] = {}
-    if service.settings.tasks:
-        serve_tasks(server, tools.tasks, service.settings.without_paths)
+    if settings.tasks:
+        serve_tasks(server, lambda: handlers().tasks, settings.without_paths)
     server.middleware.append(_fit_era)
     # Not by the constructor, which warns: 2026-07-28 has it no more, but 2025 clients call it.
     server.add_request_handler("logging/setLevel", t.SetLevelRequestParams, _set_level)

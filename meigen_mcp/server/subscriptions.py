@@ -11,7 +11,7 @@ import math
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import anyio
@@ -36,13 +36,18 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from meigen_mcp.errors import LedgerUnavailable
 from meigen_mcp.generation import RECORDS, Generation, record_uri
 from meigen_mcp.ledger.asking import acting, acting_for
+from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.people import EVERYBODY, key_of, person_of
 from meigen_mcp.server import prompt_templates
 from meigen_mcp.server.guard import Context
 from meigen_mcp.server.tool_schemas import CurrentTools
-from meigen_mcp.service.service import Service
+from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.system import Signal
-from meigen_mcp.views.generations import MODELS, generation_structure
+from meigen_mcp.system.later import Later
+from meigen_mcp.views.structure import MODELS
+
+if TYPE_CHECKING:
+    from meigen_mcp.server.handlers import Handlers
 
 log = logging.getLogger(__name__)
 
@@ -63,11 +68,19 @@ class Subscriptions(SubscriptionBus):
         subscribed: how many clients of each person follow each resource.
     """
 
-    def __init__(self, service: Service, tools: CurrentTools) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        catalogue: CurrentCatalogue,
+        tools: CurrentTools,
+        handlers: "Later[Handlers]",
+    ) -> None:
         self._buses: defaultdict[str | None, InMemorySubscriptionBus]
         self._buses = defaultdict(InMemorySubscriptionBus)
-        self._service = service
+        self._ledger = ledger
+        self._current = catalogue
         self._tools = tools
+        self._handlers = handlers
         self._peers: dict[int, _Peer] = {}
         self.subscribed: Counter[tuple[str | None, str]] = Counter()
         self._told: dict[str, tuple[int, tuple[str, str, int]]] = {}  # the record, its entries
@@ -104,12 +117,12 @@ class Subscriptions(SubscriptionBus):
     # --- what changes ---------------------------------------------------------------------------
 
     async def _records(self) -> None:
-        service, since = self._service, None
+        since = None
         acting.set(EVERYBODY)  # in this task, which tells each only what is theirs
         while True:
             try:
-                since = await service.version() if since is None else since
-                async for jobs in service.changes(since):
+                since = await self._ledger.changes.version() if since is None else since
+                async for jobs in (await self._handlers.made()).service.changes(since):
                     for job in jobs:
                         if await self._announce(job):
                             self._relisted[person_of(job.account)] = None
@@ -138,6 +151,10 @@ class Subscriptions(SubscriptionBus):
         Returns:
             Whether the lists of records and media are others now.
         """
+        from meigen_mcp.views.generations import (  # noqa: PLC0415  # `handlers` has loaded it
+            generation_structure,
+        )
+
         person = person_of(job.account)
         uris = [record_uri(name) for name in dict.fromkeys((job.request_id, job.name))]
         followed = [uri for uri in uris if self.subscribed[person, uri]]
@@ -154,7 +171,7 @@ class Subscriptions(SubscriptionBus):
         return entries != told[1]
 
     async def _catalogue(self) -> None:
-        catalogue = self._service.catalogue
+        catalogue = self._current
         known, tools, prompts = catalogue.current.digest, self._tools.all(), self._prompts()
         while True:
             await catalogue.change(known)
@@ -170,12 +187,13 @@ class Subscriptions(SubscriptionBus):
 
     def _prompts(self) -> list[str]:
         """Return the prompts that are listed; nothing else of them depends on the models."""
-        return [prompt.name for prompt in prompt_templates.offered(self._service.catalogue.current)]
+        return [prompt.name for prompt in prompt_templates.offered(self._current.current)]
 
     # --- who listens ----------------------------------------------------------------------------
 
     async def _watch(self) -> None:
         """Have subscribed records looked at every interval, as long as they are subscribed to."""
+        await self._handlers.made()
         while True:
             for person in {person for person, _ in self.subscribed}:
                 await self._watch_now(person, [u for p, u in self.subscribed if p == person])
@@ -188,7 +206,7 @@ class Subscriptions(SubscriptionBus):
         try:
             if names:
                 with acting_for(person):
-                    await self._service.watch(names, 2 * WATCH_EVERY)
+                    await self._handlers().service.watch(names, 2 * WATCH_EVERY)
         except LedgerUnavailable:
             log.info("nothing can be watched: the ledger is unavailable")
 

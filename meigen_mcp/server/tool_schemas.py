@@ -7,8 +7,10 @@ client passes on; what the union cannot say is said, model by model, in the desc
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import mcp_types as t
+from mcp.shared.exceptions import MCPError
 
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.arguments import (
@@ -35,6 +37,7 @@ from meigen_mcp.catalogue.rules import (
     union,
 )
 from meigen_mcp.server import tool_budget, viewer
+from meigen_mcp.server.guard import Context
 from meigen_mcp.service.current_catalogue import CurrentCatalogue
 from meigen_mcp.views import models as model_views
 from meigen_mcp.views import output_schemas
@@ -273,6 +276,18 @@ class CurrentTools:
     def __init__(self, catalogue: CurrentCatalogue) -> None:
         self._catalogue = catalogue
         self._made: tuple[str, list[t.Tool]] = ("", [])
+
+    async def list(self, ctx: Context, params: Any) -> t.ListToolsResult:
+        """Serve `tools/list`."""
+        del ctx
+        if params is not None and params.cursor is not None:
+            raise MCPError(t.INVALID_PARAMS, "Invalid cursor")
+        kept = await self._catalogue.settle()
+        return t.ListToolsResult(tools=[*self.all()], ttl_ms=kept)
+
+    def input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Return a tool's input schema, for the SDK's own header check."""
+        return next((tool.input_schema for tool in self.all() if tool.name == name), None)
 
     def all(self) -> Sequence[t.Tool]:
         """Return them."""

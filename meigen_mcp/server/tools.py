@@ -22,38 +22,27 @@ from meigen_mcp.media.reasons import NO_FRAMES
 from meigen_mcp.media.store import Media
 from meigen_mcp.server.access_notes import note
 from meigen_mcp.server.elicitation import Asked, ClientPerson
+from meigen_mcp.server.generation_tasks import GenerationTasks
 from meigen_mcp.server.guard import Context, foresee
 from meigen_mcp.server.sender import client_of
-from meigen_mcp.server.tasks import GenerationTasks, wants_tasks
-from meigen_mcp.server.tool_schemas import ABOUT_TOOLS, CurrentTools
+from meigen_mcp.server.tasks import wants_tasks
+from meigen_mcp.server.tool_schemas import ABOUT_TOOLS
 from meigen_mcp.service.aftermath import after_money
 from meigen_mcp.service.results import Listing, Outcome
 from meigen_mcp.service.service import Service
 from meigen_mcp.system.extras import install_extra
 from meigen_mcp.views import generations as views
 from meigen_mcp.views import models as model_views
+from meigen_mcp.views.structure import Structure
 
 
 class Tools:
-    """What the tool methods answer."""
+    """What a call of a tool answers."""
 
-    def __init__(self, service: Service, media: Media, tools: CurrentTools) -> None:
+    def __init__(self, service: Service, media: Media) -> None:
         self._service = service
         self._media = media
-        self._tools = tools
         self.tasks = GenerationTasks(service, self._tell)
-
-    def input_schema(self, name: str) -> Mapping[str, Any] | None:
-        """Return a tool's input schema, for the SDK's own header check."""
-        return next((tool.input_schema for tool in self._tools.all() if tool.name == name), None)
-
-    async def list(self, ctx: Context, params: Any) -> t.ListToolsResult:
-        """Serve `tools/list`."""
-        del ctx
-        if params is not None and params.cursor is not None:
-            raise MCPError(t.INVALID_PARAMS, "Invalid cursor")
-        kept = await self._service.catalogue.settle()
-        return t.ListToolsResult(tools=list(self._tools.all()), ttl_ms=kept)
 
     async def call(
         self, ctx: Context, params: t.CallToolRequestParams
@@ -165,7 +154,7 @@ class Tools:
         structure = model_views.models_structure(models, left_out)
         return _result(structure, model_views.models_text(structure["models"], left_out), [])
 
-    def _details(self, model: Model) -> views.Structure:
+    def _details(self, model: Model) -> Structure:
         current = self._service.catalogue.current
         return model_views.model_details(model, current, self._service.settings.accepts)
 
@@ -197,9 +186,7 @@ def _links(job: Generation) -> list[t.ResourceLink]:
     ]
 
 
-def _result(
-    structure: views.Structure, text: str, more: Sequence[t.ContentBlock]
-) -> t.CallToolResult:
+def _result(structure: Structure, text: str, more: Sequence[t.ContentBlock]) -> t.CallToolResult:
     return t.CallToolResult(
         content=[t.TextContent(text=text), *more],
         structured_content=structure,

@@ -18,7 +18,7 @@ TOOL_META: dict[str, Any] = {"ui": {"resourceUri": URI}}
 """The `_meta` of a tool whose answers it shows. Both the model and the viewer may call it: the
 default, so it is left out, as every byte of a tool is in every conversation."""
 
-_ORIGIN = re.compile(
+_ORIGIN = (
     r"https://(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*(:\d{1,5})?"
     r"|http://(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?"
 )
@@ -39,7 +39,7 @@ def meta(origins: Collection[str]) -> dict[str, Any]:
             a policy as they are, so what is not an https origin, or one of this machine, is left
             out.
     """
-    allowed = sorted({origin for origin in origins if _ORIGIN.fullmatch(origin)})
+    allowed = sorted({origin for origin in origins if re.fullmatch(_ORIGIN, origin)})
     return {
         "ui": {
             "csp": {"resourceDomains": allowed},

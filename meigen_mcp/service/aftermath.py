@@ -3,32 +3,16 @@
 Nobody says of it that nothing was sent or charged: it is looked up by its id, and not repeated.
 """
 
-import logging
-import secrets
 from copy import copy
 from dataclasses import replace
 from typing import TypeVar
 
-from meigen_mcp.errors import MeigenError, Unforeseen
+from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import Generation
 from meigen_mcp.reports import Fault
 from meigen_mcp.service.results import Outcome
 
 E = TypeVar("E", bound=MeigenError)
-
-log = logging.getLogger(__name__)
-
-
-def unforeseen(what: str, error: Exception) -> Unforeseen:
-    """Return what is told of an error that nobody foresaw; its text stays in the log.
-
-    Args:
-        what: the method or tool that met it, for the log.
-        error: what went wrong.
-    """
-    reference = secrets.token_hex(4)
-    log.error("%s failed, reference %s", what, reference, exc_info=error)
-    return Unforeseen(reference)
 
 
 def after_money(error: E, request_id: str) -> E:

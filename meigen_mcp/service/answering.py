@@ -17,10 +17,11 @@ from meigen_mcp.media.archive import Archive
 from meigen_mcp.media.links import MediaLinks
 from meigen_mcp.media.store import still_shown
 from meigen_mcp.reports import away
-from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
+from meigen_mcp.service.aftermath import as_far_as_known
 from meigen_mcp.service.delivery import Answer, Marks, under_way
 from meigen_mcp.service.person import Person
 from meigen_mcp.service.results import NO_COPIES, Copies, Outcome
+from meigen_mcp.service.unforeseen import unforeseen
 from meigen_mcp.service.waiting import ACCEPTANCE, SAVING, Waiting
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Clocks
@@ -84,8 +85,8 @@ class Answering:
             return job
         # Another server on the same ledger may have been given local files.
         told = rename_files(job.arguments, lambda _: "a local file")
-        error = job.error and replace(
-            job.error, message=self._settings.without_paths(job.error.message)
+        error = job.error and job.error._replace(
+            message=self._settings.without_paths(job.error.message)
         )
         if error is not None and error.passes:
             error = away()  # why names the server's own proxy or certificates

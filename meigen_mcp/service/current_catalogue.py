@@ -8,10 +8,10 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
 
 import anyio
 
-from meigen_mcp.api.client import Api
 from meigen_mcp.catalogue import live_list
 from meigen_mcp.catalogue import models as catalogue
 from meigen_mcp.catalogue.models import Catalogue
@@ -19,6 +19,9 @@ from meigen_mcp.errors import ApiError, LedgerUnavailable
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Signal
+
+if TYPE_CHECKING:
+    from meigen_mcp.api.client import Api  # loaded with the first fetch
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class CurrentCatalogue:
         self,
         settings: Settings,
         ledger: Ledger,
-        api: Callable[[], Api],
+        api: "Callable[[], Api]",
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._allowed = settings.models

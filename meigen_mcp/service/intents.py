@@ -14,10 +14,11 @@ from meigen_mcp.ledger.asking import acting
 from meigen_mcp.ledger.calls import AskFirst, Terms
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.people import wire_key
-from meigen_mcp.service.aftermath import as_far_as_known, unforeseen
+from meigen_mcp.service.aftermath import as_far_as_known
 from meigen_mcp.service.delivery import Marks, under_way
 from meigen_mcp.service.repeats import must_agree
 from meigen_mcp.service.results import Outcome
+from meigen_mcp.service.unforeseen import unforeseen
 
 
 async def write_intent(

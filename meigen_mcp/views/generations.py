@@ -19,17 +19,10 @@ from meigen_mcp.media.store import mime_of
 from meigen_mcp.reports import AWAY, Balance, Fault
 from meigen_mcp.service.results import SANDBOXED, STARTS_ANEW, Listing, Outcome
 from meigen_mcp.views import drafts, next_step
+from meigen_mcp.views.structure import Structure, expected_json
 from meigen_mcp.wording import credits_json, time_of, without_none
 
-Structure = dict[str, Any]
-
 LONGEST_PROMPT = 120
-MODELS = "meigen://models"
-
-
-def expected_json(seconds: float | None) -> int | None:
-    """Return an expected time as a number for people: nobody waits for a tenth of a second."""
-    return None if seconds is None else max(1, round(seconds))
 
 
 # --- one generation -----------------------------------------------------------------------------

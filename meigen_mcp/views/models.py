@@ -9,7 +9,7 @@ from typing import Any
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.models import Catalogue, Duration, Model, Price, Table
 from meigen_mcp.catalogue.reference_rules import Accepts
-from meigen_mcp.views.generations import MODELS, Structure, expected_json
+from meigen_mcp.views.structure import MODELS, Structure, expected_json
 from meigen_mcp.wording import credits_json, without_none
 
 

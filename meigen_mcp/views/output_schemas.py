@@ -1,6 +1,6 @@
 """The output schemas of the tools: the fields of a structure on which a program acts."""
 
-from meigen_mcp.views.generations import Structure
+from meigen_mcp.views.structure import Structure
 
 _TEXT: Structure = {"type": "string"}
 _NUMBER: Structure = {"type": "number"}

@@ -82,3 +82,32 @@ def test_an_argument_that_is_no_text_is_nobodys_id(command: str, tmp_path: Path)
     assert (done.returncode, done.stdout) == (1, b"")
     assert done.stderr.startswith(b"Error: ")
     assert b"Traceback" not in done.stderr
+
+
+_HOW_IT_GOES = (
+    "from meigen_mcp.commands.output import StatusLine, say; line = StatusLine(err=True);"
+    "line.show('waiting for a place'); line.show('30 s' + '.' * 999); line.clear(); say('done')"
+)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a terminal for a test is POSIX's")
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_that_replaces_itself_stands_on_terminals_alone(
+    terminal: bool, tmp_path: Path
+) -> None:
+    """It takes one line and leaves nothing behind, without any sequence of a terminal."""
+    ours, theirs = os.openpty()
+    with (tmp_path / "said").open("w") as said:
+        done = subprocess.run(
+            [sys.executable, "-c", _HOW_IT_GOES],
+            env={**os.environ, "COLUMNS": "20"},
+            stdout=subprocess.PIPE,
+            stderr=theirs if terminal else said,
+            check=True,
+        )
+    os.close(theirs)
+    shown = os.read(ours, 10_000).decode() if terminal else (tmp_path / "said").read_text()
+    os.close(ours)
+    assert done.stdout == b"done\n"
+    parts = ["", "waiting for a place", "30 s...............", " " * 19, ""]
+    assert shown == ("\r".join(parts) if terminal else "")
