@@ -1,6 +1,6 @@
 """The composition root: the only place where concrete things meet.
 
-What lists the tools is loaded with this, everything else with the first call (`work.py`, and
+What lists the tools is loaded with this, everything else with the first call (`backend.py`, and
 `server/handlers.py`), or a moment after the start: a client waits for a server that it starts.
 """
 
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     import httpx
 
     from meigen_mcp.api.client import Api
+    from meigen_mcp.backend import Backend
     from meigen_mcp.ledger.postgres.ledger import PostgresLedger
     from meigen_mcp.media.store import Media
     from meigen_mcp.server.handlers import Handlers
     from meigen_mcp.server.server import MeigenServer
     from meigen_mcp.server.subscriptions import Subscriptions
     from meigen_mcp.service.service import Service
-    from meigen_mcp.work import Work
 
 log = logging.getLogger(__name__)
 
@@ -201,7 +201,7 @@ async def open_account(
 @asynccontextmanager
 async def _run_catalogue(
     settings: Settings, account: Account, monotonic: Callable[[], float]
-) -> AsyncIterator[tuple[CurrentCatalogue, Later[Work]]]:
+) -> AsyncIterator[tuple[CurrentCatalogue, Later[Backend]]]:
     """Keep the ledger and the models of an account current; yield these, and what works on them."""
     catalogue = CurrentCatalogue(settings, account.asked, lambda: account.api)
     with anyio.move_on_after(LIST_WITHIN):  # a disk that does not answer holds nothing up
@@ -210,10 +210,10 @@ async def _run_catalogue(
         await catalogue.wait_until_fresh(SANDBOX_LIST)
     tally = Tally()
 
-    def make() -> Work:
-        from meigen_mcp.work import Work  # noqa: PLC0415  # listing the tools does without
+    def make() -> Backend:
+        from meigen_mcp.backend import Backend  # noqa: PLC0415  # listing the tools does without
 
-        return Work(
+        return Backend(
             settings,
             ledger=account.ledger,
             asked=account.asked,
@@ -244,12 +244,12 @@ async def run_service(settings: Settings, account: Account) -> AsyncIterator[Ser
         account: what they stand on.
     """
     async with (
-        _run_catalogue(settings, account, time.monotonic) as (_, work),
+        _run_catalogue(settings, account, time.monotonic) as (_, backend),
         anyio.create_task_group() as group,
     ):
-        group.start_soon(work().run)
-        yield work().service
-        await work().end()
+        group.start_soon(backend().run)
+        yield backend().service
+        await backend().end()
         group.cancel_scope.cancel()
 
 
@@ -274,20 +274,20 @@ async def run_app(
 
     async with (
         open_account(settings, transport) as account,
-        _run_catalogue(settings, account, monotonic) as (catalogue, work),
+        _run_catalogue(settings, account, monotonic) as (catalogue, backend),
         anyio.create_task_group() as group,
     ):
 
         def make() -> Handlers:
-            from meigen_mcp.server.handlers import Handlers  # noqa: PLC0415  # as `work.py`
+            from meigen_mcp.server.handlers import Handlers  # noqa: PLC0415  # as `backend.py`
 
-            return Handlers(work().service, account.media)
+            return Handlers(backend().service, account.media)
 
         async def run_rest() -> None:
             with anyio.move_on_after(START_AFTER):
                 await handlers.made()
             handlers()
-            await work().run()
+            await backend().run()
 
         handlers = Later(make)
         tools = CurrentTools(catalogue)
@@ -297,7 +297,7 @@ async def run_app(
         server = build(settings, tools, subscriptions, handlers)
         yield App(server, subscriptions, account.ledger.team, handlers)
         if handlers.is_made:
-            await work().end()
+            await backend().end()
         group.cancel_scope.cancel()
 
 

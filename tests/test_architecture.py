@@ -16,7 +16,7 @@ _FACTS = _FIRST | {"catalogue"}
 _RECORDS = _FACTS | {"reports", "generation", "saving", "people", "settings", "variables", "tally"}
 _FILES = _RECORDS | {"ledger", "api", "media"}
 _ANSWERS = _FILES | {"service", "views"}
-_WHOLE = _ANSWERS | {"poller", "work", "server", "app", "sandbox"}
+_WHOLE = _ANSWERS | {"poller", "backend", "server", "app", "sandbox"}
 MAY_IMPORT = {
     "foreign": set[str](),
     "errors": {"foreign"},
@@ -41,8 +41,8 @@ MAY_IMPORT = {
     "views": _FILES | {"service"},
     "server": _ANSWERS | {"known_clients"},
     "telemetry": _RECORDS | {"ledger"},
-    "work": _FILES | {"service", "poller"},
-    "app": _ANSWERS | {"work", "server", "sandbox", "telemetry"},
+    "backend": _FILES | {"service", "poller"},
+    "app": _ANSWERS | {"backend", "server", "sandbox", "telemetry"},
     "transports": _WHOLE,
     "commands": _WHOLE | {"known_clients", "transports"},
 }

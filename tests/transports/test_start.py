@@ -39,10 +39,10 @@ async def main():
     await keep_list({"models": [new]}, 0.0)
     async with app.run_app(loaded) as running, Client(running.server, mode=sys.argv[1]) as client:
         tools = (await client.list_tools()).tools
-        print(*sorted({"api", "media", "poller", "work"} & rooms()), "httpx" in sys.modules)
+        print(*sorted({"api", "backend", "media", "poller"} & rooms()), "httpx" in sys.modules)
         assert "brand-new" in str(tools)
         await client.list_prompts()
-        print(*sorted({"api", "media", "poller", "work"} & rooms()))
+        print(*sorted({"api", "backend", "media", "poller"} & rooms()))
 
 anyio.run(main)
 """
@@ -88,10 +88,10 @@ anyio.run(main)
 async def test_what_the_list_of_tools_needs_is_loaded_before_it_and_nothing_else(
     mode: Mode, tmp_path: Path
 ) -> None:
-    """The client waits for it: the wire, the media and the work come with the first call."""
+    """The client waits for it: the wire, the media and the backend come with the first call."""
     assert await run(_LISTING, tmp_path, mode, MEIGEN_BASE_URL="http://127.0.0.1:9") == [
         "False",
-        "api media poller work",
+        "api backend media poller",
     ]
 
 

@@ -1,7 +1,8 @@
-"""What makes media, and what goes on without a call: all that listing the tools does without.
+"""The backend of a server: the use cases, and what goes on without a call.
 
-A start over stdio loads it after that, and as a whole: what a call needs once its intent is on the
-disk is in the memory before, though the package's files be replaced under a running server.
+Listing the tools does without it. A start over stdio loads it after that, and as a whole: what a
+call needs once its intent is on the disk is in the memory before, though the package's files be
+replaced under a running server.
 """
 
 import logging
@@ -30,7 +31,7 @@ SENDING = 6.0
 """Seconds for which one of many servers waits at its end for what it is sending."""
 
 
-class Work:
+class Backend:
     """The use cases of an account, and the poller.
 
     Args:
