@@ -23,6 +23,7 @@ _ODD = re.compile(
     rf"(\r\n?)|([{_CONTROLS}])|([{_VARIANTS}])[{_VARIANTS}{_MARKS}]+|[{_MARKS}]|([\ud800-\udfff])"
 )
 _SPACE = re.compile(r"\s+")
+_LISTS = (list, tuple)
 
 
 def is_id(text: str) -> bool:
@@ -44,6 +45,8 @@ def _replace(found: re.Match[str]) -> str:
 
 def flat(text: str) -> str:
     """Return a text on one line."""
+    if text.isascii() and text.isprintable():
+        return text
     return printable(text).replace("\n", " ").replace("\t", " ")
 
 
@@ -65,11 +68,10 @@ def printable_values(value: dict[str, Any]) -> dict[str, Any]: ...
 def printable_values(value: Any) -> Any: ...
 def printable_values(value: Any) -> Any:
     """Return JSON with every text in it printable."""
-    match value:
-        case str():
-            return printable(value)
-        case list() | tuple():
-            return [printable_values(item) for item in value]
-        case dict():
-            return {printable(name): printable_values(item) for name, item in value.items()}
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(name): printable_values(item) for name, item in value.items()}
+    if isinstance(value, _LISTS):
+        return [printable_values(item) for item in value]
     return value

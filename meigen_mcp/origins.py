@@ -1,6 +1,7 @@
 """Origins: how they are written, and which are this computer; nothing is resolved."""
 
 import re
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from unicodedata import normalize
 from urllib.parse import urlsplit
@@ -70,6 +71,7 @@ def origin_of(host: str) -> str:
         return f"http://{host}"
 
 
+@lru_cache(maxsize=64)  # of the few origins in the settings it is asked with each call
 def is_loopback(url: str) -> bool:
     """Say whether the literal host of a URL is this machine."""
     host = urlsplit(url).hostname or ""

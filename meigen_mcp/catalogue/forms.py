@@ -312,7 +312,8 @@ def as_meant(value: Any, rules: Sequence[Rule]) -> Any:
     """
     kinds = {rule.kind for rule in rules}
     if isinstance(value, str) and len(kinds) == 1:
-        value = _read(value, _TYPES.get(kinds.pop(), ()))
+        types = _TYPES.get(kinds.pop())
+        value = _read(value, types) if types else value
     if isinstance(value, list):
         items = [rule.item for rule in rules if isinstance(rule, Items)]
         return [as_meant(item, items) for item in value]

@@ -81,8 +81,9 @@ def explicit(model: Model, arguments: Mapping[str, Any], on: date) -> dict[str, 
     """
     prices = _current(model, on)
     meanings = list(_meanings(model, arguments))
-    dearest = max(meanings, key=lambda chosen: _amount(_priced(model, prices, chosen, arguments)))
-    known = _priced(model, prices, dearest, arguments).credits is not None
+    quotes = [_priced(model, prices, chosen, arguments) for chosen in meanings]
+    found, dearest = max(zip(quotes, meanings, strict=True), key=lambda pair: _amount(pair[0]))
+    known = found.credits is not None
     sent = {**arguments, "modelId": model.id}
     given = _given(arguments)
     for name in _priced_by(model, prices, continues=_continues(model, arguments) is not None):
@@ -150,6 +151,8 @@ def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _continues(model: Model, arguments: Mapping[str, Any]) -> Continuation | None:
+    if model.continuation is None:
+        return None
     clips = (arguments.get(name) for name in ("referenceVideo", "referenceVideos"))
     return None if all(map(absent, clips)) else model.continuation
 

@@ -39,7 +39,7 @@ def _texts(text: str) -> tuple[Any, ...]:
 
 
 def _pairs(cls: type[Any]) -> Callable[[str], tuple[Any, ...]]:
-    return lambda text: tuple(cls(*pair) for pair in _texts(text))
+    return lru_cache(maxsize=256)(lambda text: tuple(cls(*pair) for pair in _texts(text)))
 
 
 _PLAIN = frozenset((type(None), str, int, float, bool))

@@ -96,8 +96,8 @@ class Tools:
         """Return what is answered about one generation, with a picture of it if there is one."""
         links = _links(result.job) if client_of(ctx).links == "media" else []
         job, picture = result.job, await self._picture(result)
-        sandbox = self._service.settings.sandbox
-        result = replace(result, anew=sandbox == "", sandbox=sandbox is not None)
+        if (sandbox := self._service.settings.sandbox) is not None:
+            result = replace(result, anew=sandbox == "", sandbox=True)
         if job.media_urls:
             film = job.media_type == "video" and not picture
             result = replace(
@@ -131,7 +131,7 @@ class Tools:
 
     async def _unwritable(self) -> Problem | None:
         """Return why nothing can be saved, if that is so and paths may be named."""
-        if not self._service.settings.names_paths:
+        if self._media.folder is None or not self._service.settings.names_paths:
             return None
         with anyio.move_on_after(1):  # a folder on a network may hang
             return await anyio.to_thread.run_sync(self._media.problem, abandon_on_cancel=True)

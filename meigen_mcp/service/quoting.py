@@ -72,7 +72,13 @@ def _together(
 
 
 def make_draft(
-    model: Model, given: Mapping[str, Any], quote: Quote, references: References, *, now: float
+    model: Model,
+    given: Mapping[str, Any],
+    quote: Quote,
+    references: References,
+    *,
+    body: str,
+    now: float,
 ) -> Generation:
     """Return a generation that is not stored: what a call asks for, at its price."""
     return Generation(
@@ -82,7 +88,7 @@ def make_draft(
         model_id=model.id,
         prompt=given["prompt"],
         arguments=given,
-        body="",
+        body=body,
         quote=quote,
         made_from=references.made_from,
         created_at=now,

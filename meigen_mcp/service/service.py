@@ -194,8 +194,7 @@ class Service:
         model, quote, references, body = await self._judge(tool, read)
         given = present(references.arguments)
         control = {name: given.pop(name, None) for name in args.CONTROL}
-        draft = make_draft(model, given, quote, references, now=self.clock())
-        draft = replace(draft, body=body)
+        draft = make_draft(model, given, quote, references, body=body, now=self.clock())
         if control["dryRun"]:
             return await self._dry_run(draft, model, control["maxCredits"])
         if self.settings.token is None:

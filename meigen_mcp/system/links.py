@@ -19,16 +19,20 @@ _MOST_LINKS = 40
 def is_link(path: Path | str) -> bool:
     """Say whether a path is a link, and not what it leads to; what is not there is none."""
     try:
-        found = os.lstat(path)
+        return _leads_elsewhere(os.lstat(path))
     except (OSError, ValueError):
         return False
+
+
+def _leads_elsewhere(found: os.stat_result) -> bool:
     return stat.S_ISLNK(found.st_mode) or getattr(found, "st_reparse_tag", 0) == _MOUNT_POINT
 
 
 def is_ordinary_file(path: Path | str) -> bool:
     """Say whether a path is a file and no link to one; what may not be looked at is none."""
     try:
-        return stat.S_ISREG(os.lstat(path).st_mode) and not is_link(path)
+        found = os.lstat(path)
+        return stat.S_ISREG(found.st_mode) and not _leads_elsewhere(found)
     except (OSError, ValueError):
         return False
 

@@ -39,7 +39,7 @@ async def _draft(on: Workbench) -> Generation:
     call = References({**CALL})
     accepts = on.service.settings.accepts
     model, quote = await quote_call("generate_image", call, on.service.catalogue, accepts)
-    return make_draft(model, CALL, quote, call, now=on.clock.now)
+    return make_draft(model, CALL, quote, call, body="", now=on.clock.now)
 
 
 async def test_the_same_request_id_never_starts_a_second_job(tmp_path: Path) -> None:
