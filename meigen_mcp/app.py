@@ -286,10 +286,10 @@ async def run_app(
         async def run_rest() -> None:
             with anyio.move_on_after(START_AFTER):
                 await handlers.made()
-            handlers()
+            await handlers.get()
             await backend().run()
 
-        handlers = Later(make)
+        handlers = Later(make, "meigen_mcp.backend", "meigen_mcp.server.handlers")
         tools = CurrentTools(catalogue)
         subscriptions = Subscriptions(account.asked, catalogue, tools, handlers)
         group.start_soon(subscriptions.run)

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -29,6 +30,7 @@ from meigen_mcp.system import (
     secret,
     termination,
 )
+from meigen_mcp.system.later import Later
 
 posix = pytest.mark.skipif(system.WINDOWS, reason="modes and signals of POSIX")
 
@@ -414,3 +416,33 @@ def test_a_folder_that_cannot_lock_or_share_is_known(
     monkeypatch.setattr(kind, refuses)
     assert can_lock(tmp_path) is False
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_what_is_loaded_later_is_made_once_and_keeps_nobody_from_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread loads it: here it waits for the loop, which a loop that loads could not go on."""
+    (tmp_path / "loaded_later.py").write_text("import threading\nthreading.go_on.wait(10)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(threading, "go_on", go_on := threading.Event(), raising=False)
+    made: list[object] = []
+
+    def make() -> object:
+        made.append(object())
+        return made[-1]
+
+    later = Later(make, "loaded_later")
+    found: list[object] = []
+
+    async def ask() -> None:
+        found.append(await later.get())
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            before = (later.is_made, [*made])
+            go_on.set()
+    assert (before, found) == ((False, []), made * 3)
+    assert await later.made() is later() is made[0]

@@ -17,6 +17,7 @@ from meigen_mcp.server.tasks import serve_tasks
 from meigen_mcp.server.tool_schemas import CurrentTools
 from meigen_mcp.service.delivery import Delivery, under_way
 from meigen_mcp.settings import Settings
+from meigen_mcp.system.later import Later
 
 if TYPE_CHECKING:
     from meigen_mcp.server.handlers import Handlers
@@ -86,7 +87,7 @@ def build(
     settings: Settings,
     tools: CurrentTools,
     subscriptions: Subscriptions,
-    handlers: "Callable[[], Handlers]",
+    handlers: "Later[Handlers]",
 ) -> MeigenServer:
     """Return the server.
 
@@ -94,7 +95,7 @@ def build(
         settings: what the environment says.
         tools: what is listed.
         subscriptions: who hears of changes.
-        handlers: returns what answers everything else, with the first question.
+        handlers: what answers everything else, made with the first question.
     """
     discreet, sandbox = settings.discreet, settings.sandbox is not None
     instructions = INSTRUCTIONS.replace(" and saved files", "") if discreet else INSTRUCTIONS
@@ -102,7 +103,7 @@ def build(
 
     def answering(by: "Callable[[Handlers], Answering]") -> Answering:
         async def answer(ctx: Context, params: Any) -> Any:
-            return await by(handlers())(ctx, params)
+            return await by(await handlers.get())(ctx, params)
 
         return border(answer)
 

@@ -1,9 +1,11 @@
 """What is not made at a start, but when it is needed first."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Generic, TypeVar
 
 import anyio
+import anyio.to_thread
 
 T = TypeVar("T")
 
@@ -12,13 +14,16 @@ class Later(Generic[T]):
     """Something that is made once: when it is asked for first.
 
     Args:
-        make: makes it, and loads what it is made of.
+        make: makes it.
+        modules: what it is made of, which a thread loads ahead.
     """
 
-    def __init__(self, make: Callable[[], T]) -> None:
+    def __init__(self, make: Callable[[], T], *modules: str) -> None:
         self._make = make
+        self._modules = modules
         self._all: list[T] = []
         self._made = anyio.Event()
+        self._loading = anyio.Lock()
 
     def __call__(self) -> T:
         """Return it."""
@@ -26,6 +31,14 @@ class Later(Generic[T]):
             self._all.append(self._make())
             self._made.set()
         return self._all[0]
+
+    async def get(self) -> T:
+        """Return it; whoever asks for something else meanwhile is answered."""
+        if not self._all:
+            async with self._loading:
+                if not self._all:
+                    await anyio.to_thread.run_sync(self._load)
+        return self()
 
     @property
     def is_made(self) -> bool:
@@ -36,3 +49,7 @@ class Later(Generic[T]):
         """Wait until somebody asks for it, and return it."""
         await self._made.wait()
         return self()
+
+    def _load(self) -> None:
+        for name in self._modules:
+            import_module(name)
