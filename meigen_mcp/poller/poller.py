@@ -333,6 +333,7 @@ class Poller:
 
     async def _look_up(self, job: Generation) -> None:
         """Ask what became of a POST whose reply was lost."""
+        asked_at = self._clock()
         try:
             if job.generation_id is not None:
                 report = await self._status(job)
@@ -345,7 +346,7 @@ class Poller:
             await self._after_failed_lookup(job, error)
         else:
             self._tally.count("looks", answer="answered")
-            await self._learn(job, report)
+            await self._learn(job, report, asked_at)
         await self._keys.note()
 
     async def _after_failed_lookup(self, job: Generation, error: errors.ApiError) -> None:
@@ -363,6 +364,7 @@ class Poller:
     # --- watching -------------------------------------------------------------------------------
 
     async def _look(self, job: Generation) -> None:
+        asked_at = self._clock()
         try:
             report = await self._status(job)
         except errors.ApiError as error:
@@ -376,7 +378,7 @@ class Poller:
             await self._change(job, change, durable=ends)
         else:
             self._tally.count("looks", answer="answered")
-            await self._learn(job, report)
+            await self._learn(job, report, asked_at)
 
     async def _status(self, job: Generation) -> Report:
         """Ask how one stands whose id is known; an earlier token's as anybody may ask."""
@@ -386,9 +388,10 @@ class Poller:
             raise errors.StatusBusy("MeiGen's answer is about another generation.")
         return report
 
-    async def _learn(self, job: Generation, report: Report) -> None:
+    async def _learn(self, job: Generation, report: Report, asked_at: float) -> None:
         await self._past.learn(job.model_id)
         when = self._when(job, self._past.schedule(job.model_id))
+        when = replace(when, asked_at=asked_at)
         learnt = after_report(job, report, when)
         news = generation.postponed(learnt, job.next_look) != job
         if not news and learnt.next_look is not None and learnt.next_look > when.now + TOGETHER:

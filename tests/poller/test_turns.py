@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from support.workbench import Workbench, workbench
 
@@ -19,7 +20,7 @@ async def _running(on: Workbench, count: int) -> None:
         await on.generate("generate_video", modelId="veo-3.1", prompt=f"cube {number}", wait=0)
         for number in range(count)
     ]
-    await on.service.watch([call.job.request_id for call in calls], 900)
+    await on.service.watch([call.job.request_id for call in calls], 1e6)
 
 
 def _looks(on: Workbench) -> int:
@@ -74,3 +75,24 @@ def test_what_comes_due_waits_for_more_where_a_question_is_dear(
     """But never for longer than the poller ever rests."""
     now = 1024.0
     assert until_due(None if due_in is None else now + due_in, now, together) == rests
+
+
+async def test_a_reply_that_comes_after_the_expected_end_is_asked_once_more_at_once(
+    tmp_path: Path,
+) -> None:
+    """It was asked for before, so it says nothing of what has ended meanwhile."""
+    async with workbench(tmp_path, options=LONG) as on:
+        await _running(on, 1)
+        job = await on.newest()
+        expected = (job.accepted_at or 0) + job.expected_seconds
+        on.clock.now = expected - 0.01
+
+        async def slow(request: httpx.Request, inner: httpx.AsyncBaseTransport) -> httpx.Response:
+            on.clock.now = job.created_at + 1  # it runs, whatever the sandbox takes
+            reply = await inner.handle_async_request(request)
+            on.clock.now = expected + 0.01
+            return reply
+
+        on.wire.faults["status"] = [slow]
+        await on.turn()
+        assert (await on.newest()).next_look == expected
