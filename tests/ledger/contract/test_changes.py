@@ -8,7 +8,7 @@ from support.calls import NOW, added, changed, intent
 from support.engines import Place
 
 from meigen_mcp.generation import Generation
-from meigen_mcp.ledger.changes import Followed
+from meigen_mcp.ledger.changes import Followed, Follower
 from meigen_mcp.ledger.ledger import Ledger
 
 
@@ -99,6 +99,15 @@ async def test_what_ended_here_counts_until_it_is_saved_or_goes_on_elsewhere(
         counts.append(followed.saving)
         group.cancel_scope.cancel()
     assert counts == [0, 4, 3, 2, 1]
+
+
+def test_what_was_read_before_it_was_told_is_not_believed() -> None:
+    """A read and a change may be told in another order than they were made."""
+    older, newer = intent(version=1), intent(version=2, status="completed")
+    follower = Follower(older)
+    follower.tell(newer)
+    follower.reread(older)
+    assert follower.job == newer
 
 
 async def test_everybody_can_be_woken(ledger: Ledger) -> None:
