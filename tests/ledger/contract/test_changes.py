@@ -103,7 +103,8 @@ async def test_what_ended_here_counts_until_it_is_saved_or_goes_on_elsewhere(
 
 def test_what_was_read_before_it_was_told_is_not_believed() -> None:
     """A read and a change may be told in another order than they were made."""
-    older, newer = intent(version=1), intent(version=2, status="completed")
+    older = intent(version=1)
+    newer = replace(older, version=2, status="completed")
     follower = Follower(older)
     follower.tell(newer)
     follower.reread(older)
