@@ -1,5 +1,6 @@
 """What an answer of the API makes of a generation; pure."""
 
+import math
 from dataclasses import dataclass
 
 from meigen_mcp import errors, generation, saving
@@ -32,7 +33,7 @@ class When:
         now: the time.
         jitter: a factor for pauses.
         age: seconds since it was accepted, or sent, as far as both clocks are sure of it.
-        asked_at: when it was asked for, of which alone the answer tells; None: now.
+        asked_at: when it was asked for: of later the answer tells nothing.
         hold_until: until when the API wants no submission.
         keyed: the API showed that it knows keys, so pages in its place are somebody else's.
         absent: MeiGen has had nothing under the key for so long that nothing arrives any more.
@@ -45,7 +46,7 @@ class When:
     hold_until: float | None = None
     keyed: bool = False
     absent: bool = False
-    asked_at: float | None = None
+    asked_at: float = math.inf
 
     def again(self, job: Generation, error: ApiError) -> float:
         """Return when to try again after a try that taught nothing."""
@@ -59,7 +60,7 @@ def after_report(job: Generation, report: Report, when: When) -> Generation:
         case "completed":
             look_at: float | None = when.now
         case "processing":
-            asked_at = when.now if when.asked_at is None else when.asked_at
+            asked_at = min(when.asked_at, when.now)  # the clock may have been set back since
             look_at = when.schedule.after_look(job, asked_at, when.jitter, when.age)
         case _:
             look_at = None

@@ -77,10 +77,14 @@ def test_what_comes_due_waits_for_more_where_a_question_is_dear(
     assert until_due(None if due_in is None else now + due_in, now, together) == rests
 
 
+@pytest.mark.parametrize("set_by", [0.0, -3600.0])
 async def test_a_reply_that_comes_after_the_expected_end_is_asked_once_more_at_once(
-    tmp_path: Path,
+    tmp_path: Path, set_by: float
 ) -> None:
-    """It was asked for before, so it says nothing of what has ended meanwhile."""
+    """It was asked for before, so it says nothing of what has ended meanwhile.
+
+    A clock that is set back meanwhile puts the next question off for no longer than an interval.
+    """
     async with workbench(tmp_path, options=LONG) as on:
         await _running(on, 1)
         job = await on.newest()
@@ -91,8 +95,10 @@ async def test_a_reply_that_comes_after_the_expected_end_is_asked_once_more_at_o
             on.clock.now = job.created_at + 1  # it runs, whatever the sandbox takes
             reply = await inner.handle_async_request(request)
             on.clock.now = expected + 0.01
+            on.clock.set(set_by)
             return reply
 
         on.wire.faults["status"] = [slow]
         await on.turn()
-        assert (await on.newest()).next_look == expected
+        next_look = (await on.newest()).next_look
+        assert next_look == (on.clock.now + 3 if set_by else expected)
