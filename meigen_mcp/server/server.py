@@ -13,7 +13,7 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from meigen_mcp import __version__
 from meigen_mcp.server.guard import Context, guarded
 from meigen_mcp.server.subscriptions import Subscriptions
-from meigen_mcp.server.tasks import serve_tasks
+from meigen_mcp.server.tasks import Tasks, serve_tasks
 from meigen_mcp.server.tool_schemas import CurrentTools
 from meigen_mcp.service.delivery import Delivery, under_way
 from meigen_mcp.settings import Settings
@@ -136,7 +136,11 @@ def build(
     server.middleware.append(server.traced)
     server.extensions[APPS] = {}
     if settings.tasks:
-        serve_tasks(server, lambda: handlers().tasks, settings.without_paths)
+
+        async def tasks() -> Tasks:
+            return (await handlers.get()).tasks
+
+        serve_tasks(server, tasks, settings.without_paths)
     server.middleware.append(_fit_era)
     # Not by the constructor, which warns: 2026-07-28 has it no more, but 2025 clients call it.
     server.add_request_handler("logging/setLevel", t.SetLevelRequestParams, _set_level)

@@ -205,8 +205,9 @@ class Subscriptions(SubscriptionBus):
         ]
         try:
             if names:
+                service = (await self._handlers.get()).service
                 with acting_for(person):
-                    await self._handlers().service.watch(names, 2 * WATCH_EVERY)
+                    await service.watch(names, 2 * WATCH_EVERY)
         except LedgerUnavailable:
             log.info("nothing can be watched: the ledger is unavailable")
 

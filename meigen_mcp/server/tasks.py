@@ -6,7 +6,7 @@ its task, so that nothing else is stored: any process of the account knows it, a
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -157,7 +157,7 @@ class Tasks(ABC):
 
 
 def serve_tasks(
-    server: Server[Any], tasks: Callable[[], Tasks], tell: Callable[[str], str]
+    server: Server[Any], tasks: Callable[[], Awaitable[Tasks]], tell: Callable[[str], str]
 ) -> None:
     """Declare the extension, and serve its methods.
 
@@ -168,13 +168,13 @@ def serve_tasks(
     """
 
     async def get(ctx: Context, params: NamedTask) -> dict[str, Any]:
-        return await tasks().get(ctx, params)
+        return await (await tasks()).get(ctx, params)
 
     async def update(ctx: Context, params: TaskAnswers) -> dict[str, Any]:
-        return await tasks().update(ctx, params)
+        return await (await tasks()).update(ctx, params)
 
     async def cancel(ctx: Context, params: NamedTask) -> dict[str, Any]:
-        return await tasks().cancel(ctx, params)
+        return await (await tasks()).cancel(ctx, params)
 
     server.extensions[EXTENSION] = {}
     server.add_request_handler("tasks/get", NamedTask, guarded(get, tell))

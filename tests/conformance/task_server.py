@@ -163,7 +163,11 @@ def build() -> Server[Any]:
     server: Server[Any] = Server(
         "task-fixtures", version="1", on_list_tools=list_tools, on_call_tool=call_tool
     )
-    serve_tasks(server, lambda: tasks, str)
+
+    async def known() -> Tasks:
+        return tasks
+
+    serve_tasks(server, known, str)
     return server
 
 

@@ -1,12 +1,16 @@
 """What a start loads, and what is loaded when: each in a process of its own."""
 
+import json
 import os
 import sys
 from pathlib import Path
 from subprocess import PIPE
+from uuid import uuid4
 
 import anyio
+import anyio.lowlevel
 import pytest
+from support.calls import added, intent
 from support.in_memory import MODES, Mode, connect
 
 from meigen_mcp import app
@@ -95,14 +99,20 @@ async def test_what_the_list_of_tools_needs_is_loaded_before_it_and_nothing_else
     ]
 
 
-async def test_without_any_call_the_rest_is_loaded_soon(
+async def test_without_any_call_what_an_earlier_process_left_is_gone_on_with(
     settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an earlier process left is gone on with, whether anybody asks or not."""
+    """A moment after the start, whether anybody asks or not."""
     monkeypatch.setattr(app, "START_AFTER", 0.0)
+    key = str(uuid4())
+    body = json.dumps({"prompt": "a fox", "modelId": "nanobanana-2", "idempotencyKey": key})
+    async with app.open_account(settings) as earlier:
+        await added(earlier.ledger, intent("a fox", request_id=key, body=body))
     with anyio.fail_after(20):
         async with connect(settings, emulator) as on:
-            await on.app.handlers.made()
+            while not (sent := [r for r in on.transport.requests if r.method == "POST"]):
+                await anyio.lowlevel.checkpoint()
+    assert [json.loads(request.content)["idempotencyKey"] for request in sent] == [key]
 
 
 async def test_what_money_needs_is_loaded_before_it_moves(tmp_path: Path) -> None:
