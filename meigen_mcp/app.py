@@ -214,11 +214,7 @@ async def _run_catalogue(
         from meigen_mcp.backend import Backend  # noqa: PLC0415  # listing the tools does without
 
         return Backend(
-            settings,
-            ledger=account.ledger,
-            asked=account.asked,
-            api=account.api,
-            media=account.media,
+            *(settings, account.ledger, account.asked, account.api, account.media),
             catalogue=catalogue,
             tally=tally,
             monotonic=monotonic,
@@ -346,8 +342,13 @@ async def sandboxed(settings: Settings, name: str = "") -> AsyncIterator[Setting
         try:
             yield chosen
         finally:
-            if not name:  # nobody knows it any more
-                shutil.rmtree(chosen.data_dir, ignore_errors=True)
+            discard_sandbox(chosen)
+
+
+def discard_sandbox(settings: Settings) -> None:
+    """Delete a sandbox without a name, once it has ended: nobody knows it any more."""
+    if settings.sandbox == "":
+        shutil.rmtree(settings.data_dir, ignore_errors=True)
 
 
 def sandbox_folder(settings: Settings, name: str) -> Path:

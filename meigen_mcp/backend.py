@@ -51,11 +51,11 @@ class Backend:
     def __init__(
         self,
         settings: Settings,
-        *,
         ledger: Ledger,
         asked: Ledger,
         api: Api,
         media: Media,
+        *,
         catalogue: CurrentCatalogue,
         tally: Tally,
         monotonic: Callable[[], float] = time.monotonic,

@@ -55,12 +55,17 @@ def exit_of(answer: Mapping[str, Any]) -> Exit:
             return Exit.UNKNOWN
 
 
+_MEND = "Mend that and run the same command again: it is sent with the same key."
+_ENDS = "This sandbox ends with this command; one with a name remembers: --sandbox NAME."
+
+
 def advise(
     answer: Mapping[str, Any],
     recent: Decimal | None = None,
     *,
     key: bool = False,
     several: bool = False,
+    anew: bool = False,
 ) -> str | None:
     """Return what the person can do next, where the message does not say it.
 
@@ -69,6 +74,7 @@ def advise(
         recent: the credits of the last hour, where they are why a yes is needed.
         key: it has a key, which goes on naming it.
         several: its prompt is one of a file.
+        anew: the sandbox ends with this command, and whatever waits there.
     """
     price = answer.get("quote", {}).get("credits")
     name = answer.get("requestId")
@@ -80,7 +86,7 @@ def advise(
             again = f"Run it again with --yes-up-to {price}, or in a terminal, where you are asked."
             return hour + again
         case "queued":
-            return "Mend that and run the same command again: it is sent with the same key."
+            return _ENDS if anew else _MEND
         case "failed" if key and answer["error"]["code"] == EXPIRED.code:
             return "Its key is free again: run the same command to make it."
         case "failed" if key and several:

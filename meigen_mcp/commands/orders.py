@@ -362,11 +362,13 @@ class _Making:
 
     def _show(self, answer: Structure, recent: Decimal | None = None) -> Exit:
         answer.pop("next", None)  # it is for a model in a chat
-        if self.settings.sandbox == "":  # they end with this command
+        anew = self.settings.sandbox == ""
+        if anew:  # they end with this command
             for name in ("preview", "resourceUri"):
                 answer.pop(name, None)
         named = self.order.key is not None and not self.order.arguments.get("dryRun")
-        self.results.show(answer, advise(answer, recent, key=named, several=self.order.several))
+        several = self.order.several
+        self.results.show(answer, advise(answer, recent, key=named, several=several, anew=anew))
         self.ends.append(exit_of(answer))
         return self.ends[-1]
 

@@ -1,4 +1,4 @@
-"""The media of an account, opened as its settings say."""
+"""What saves and reads the media of an account, made as its settings say."""
 
 import logging
 import os

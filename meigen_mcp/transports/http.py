@@ -25,7 +25,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import meigen_mcp.server.server  # noqa: F401  # with the transport, and not when it runs
-from meigen_mcp.app import App, check_database, run_app
+from meigen_mcp.app import App, check_database, discard_sandbox, run_app
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.foreign import flat
 from meigen_mcp.media.links import PATH as MEDIA
@@ -122,6 +122,7 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                     )
                 await ended.wait()
                 await end_serving(UNREADY if shared else 0.0)
+            discard_sandbox(settings)
             os._exit(0)  # thousands of sessions would take longer to unwind than there is time
 
 

@@ -20,7 +20,7 @@ from mcp.shared.message import SessionMessage
 from pydantic import ValidationError
 
 import meigen_mcp.server.server  # noqa: F401  # with the transport, and not when it runs
-from meigen_mcp.app import App, run_app
+from meigen_mcp.app import App, discard_sandbox, run_app
 from meigen_mcp.service.delivery import Delivery
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Signal, claim_stdout, termination
@@ -66,6 +66,7 @@ async def serve(settings: Settings) -> None:
         except Exception:
             log.exception("the server ends")
         finally:
+            discard_sandbox(settings)  # whoever made it is not asked any more
             _end(status)
 
 

@@ -343,6 +343,20 @@ async def test_a_yes_up_to_less_sends_nothing_that_waits(script: Script) -> None
     assert (first, second, len(script.emulator.posts)) == (Exit.REFUSED, Exit.NEEDS_YES, posts)
 
 
+@pytest.mark.parametrize("sandbox", ["", "mine"])
+async def test_what_waits_in_a_sandbox_that_ends_is_not_promised_to_be_sent(
+    sandbox: str, script: Script
+) -> None:
+    """The next command has another one, which knows nothing of it."""
+    ended, (answer,) = await script.run(order("sandbox:no-credits"), sandbox=sandbox)
+    assert (ended, answer["next"]) == (
+        Exit.REFUSED,
+        "Mend that and run the same command again: it is sent with the same key."
+        if sandbox
+        else "This sandbox ends with this command; one with a name remembers: --sandbox NAME.",
+    )
+
+
 async def test_small_calls_that_have_added_up_need_a_yes_too(script: Script) -> None:
     """And it is said that they are why."""
     for _ in range(2):

@@ -253,6 +253,35 @@ async def test_an_idle_server_ends_quietly(how: str, tmp_path: Path) -> None:
     assert (status, said, stderr) == (0, [], "")
 
 
+@pytest.mark.parametrize(
+    ("options", "how"),
+    [*(((), how) for how in ENDS), (("--http", "--port", "0", "--no-token"), "SIGTERM")],
+)
+async def test_a_sandbox_without_a_name_leaves_nothing_behind(
+    options: tuple[str, ...], how: str, tmp_path: Path
+) -> None:
+    """Nobody knows it any more: its ledger, its key and its previews go with it."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environ = {**os.environ, "TMPDIR": str(temporary), "MEIGEN_DATA_DIR": str(tmp_path / "data")}
+    command = [sys.executable, "-m", "meigen_mcp", "serve", "--sandbox", *options]
+    with anyio.fail_after(30):
+        async with await anyio.open_process(command, env=environ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            said = BufferedByteReceiveStream(process.stderr if options else process.stdout)
+            await process.stdin.send(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+            await said.receive_until(b"serving MCP" if options else b"\n", 10_000)
+            during = len([*temporary.iterdir()])
+            if (number := ENDS[how]) is None:
+                await process.stdin.aclose()
+            else:
+                process.send_signal(number)
+            status = await process.wait()
+    assert (during, status, [*temporary.iterdir()]) == (1, 0, [])
+
+
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_waiting_call_is_answered_at_the_end(mode: Mode, how: str, tmp_path: Path) -> None:
