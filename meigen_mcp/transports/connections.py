@@ -179,10 +179,14 @@ class PromptServer(uvicorn.Server):
                 connection.setblocking(False)
                 with suppress(OSError):  # asyncio does it for others, and misses ours
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Whoever is gone meanwhile is no error of ours. An end that comes meanwhile finds each
-            # with a protocol, which it closes.
-            made = (loop.connect_accepted_socket(self._speak, part) for part in taken)
-            await asyncio.shield(asyncio.gather(*made, return_exceptions=True))
+            # Whoever is gone meanwhile is no error of ours. An end that comes meanwhile waits until
+            # each has its protocol, which it closes.
+            making = (loop.connect_accepted_socket(self._speak, part) for part in taken)
+            made = asyncio.gather(*making, return_exceptions=True)
+            try:
+                await asyncio.shield(made)
+            finally:
+                await made
             if failure is not None:
                 await self._wait_for_descriptors(failure)
 
@@ -227,6 +231,7 @@ class PromptServer(uvicorn.Server):
         """Let the last answers be read for a moment; then nobody is waited for."""
         for door in self._doors:
             door.cancel()
+        await asyncio.gather(*self._doors, return_exceptions=True)  # whom they took in is known now
         for connection in list(self.server_state.connections):
             connection.shutdown()
         until = time.monotonic() + ANSWERED_WITHIN

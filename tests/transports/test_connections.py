@@ -1,5 +1,6 @@
 """Strangers who stay and clients who leave keep nobody out, and no result from being saved."""
 
+import asyncio
 import errno
 import gc
 import socket
@@ -163,6 +164,34 @@ async def test_an_end_closes_who_waits_to_be_taken_in(
         ended = [await closed(stream) for stream in waiting]
     gc.collect()
     assert (still, ended) == ([False] * 3, [True] * 3)
+
+
+async def test_an_end_closes_who_is_just_being_taken_in(
+    settings: Settings, emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose protocol is made only after the end began."""
+    loop = asyncio.get_running_loop()
+    connect, shut_down = loop.connect_accepted_socket, connections.PromptServer.shutdown
+    began, ending = anyio.Event(), anyio.Event()
+
+    async def connect_late(*those: Any) -> Any:
+        began.set()
+        await ending.wait()
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
+        return await connect(*those)
+
+    async def tell_and_shut_down(server: connections.PromptServer, **those: Any) -> None:
+        ending.set()
+        await shut_down(server, **those)
+
+    monkeypatch.setattr(loop, "connect_accepted_socket", connect_late)
+    monkeypatch.setattr(connections.PromptServer, "shutdown", tell_and_shut_down)
+    async with AsyncExitStack() as stack:
+        async with inside(settings, emulator) as (origin, _):
+            [stranger] = await idle(origin, 1, stack)
+            await began.wait()
+        assert await closed(stranger)
 
 
 async def test_abandoned_sessions_give_way(
