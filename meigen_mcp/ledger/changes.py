@@ -165,6 +165,7 @@ class Followers:
         self._own = {version for version in self._own if version > newest}
 
     def wake_all(self) -> None:
-        """Let everybody look again."""
+        """Let everybody look again, also those who hear of all changes."""
+        self.any.set()
         for follower in list(self._each.values()):
             follower.tell(None)

@@ -152,6 +152,27 @@ async def test_every_change_is_heard_of_once_and_in_order(
     assert len({job.account for job in heard}) == 2
 
 
+async def test_what_changed_before_this_process_noticed_anything_is_heard_of(
+    ledger: Ledger, other: Ledger
+) -> None:
+    """Its first look at what others did may come after they did it."""
+    changes = ledger.changes.changes(await ledger.changes.version())
+    heard: list[Generation] = []
+
+    async def listen() -> None:
+        heard.extend(await anext(changes))
+        group.cancel_scope.cancel()
+
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(listen)
+            for _ in range(5):  # it has asked, and waits
+                await ledger.changes.version()
+            job = await added(other)
+            group.start_soon(ledger.run)
+    assert heard == [job]
+
+
 async def test_what_another_process_changes_is_heard_of(ledger: Ledger, other: Ledger) -> None:
     """Though this one changes nothing."""
     changes = ledger.changes.changes(await ledger.changes.version())
