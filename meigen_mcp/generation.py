@@ -319,7 +319,8 @@ def informed(job: Generation, report: Report, now: float, age: float = 0.0) -> G
     if report.status == "failed":
         fault = made_nothing(report, _charge(known), job.arguments)
         return replace(known, status="failed", error=fault, finished_at=now)
-    return replace(known, error=odd_status(report, _charge(known)))
+    odd = odd_status(report, _charge(known))
+    return replace(known, error=odd) if odd else known
 
 
 def _charge(job: Generation) -> Charged:

@@ -101,8 +101,9 @@ class Api:
             except errors.ApiError:
                 raise refused from None
         report = replies.report(payload, self.acceptable)
-        other = None if report.generation_id == generation_id else report.generation_id
-        return replace(report, generation_id=generation_id, other_id=other)
+        if report.generation_id == generation_id:
+            return report
+        return replace(report, generation_id=generation_id, other_id=report.generation_id)
 
     async def lookup(self, request_id: str) -> Report:
         """Ask what became of the submission with this idempotency key.

@@ -4,19 +4,19 @@ Loaded with the first request. What cannot be used is named by its own variable.
 """
 
 import os
-import select
 import ssl
 import sys
 from collections.abc import Mapping
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
 
 import certifi
 import httpx
 import truststore
 
-from meigen_mcp.api import network
+from meigen_mcp.api import network, pool
 from meigen_mcp.api.network import Proxy
+from meigen_mcp.api.pool import Pool
 from meigen_mcp.errors import Unreachable
 
 _SOCKS = ("socks", "socks4", "socks4a", "socks5", "socks5h")
@@ -30,13 +30,13 @@ class SystemTransport(httpx.AsyncBaseTransport):
 
     Args:
         variables: the proxy and certificate variables.
-        limits: of connections, for each way out.
+        most: requests at once.
     """
 
-    def __init__(self, variables: Mapping[str, str], limits: httpx.Limits) -> None:
+    def __init__(self, variables: Mapping[str, str], most: int) -> None:
         self._variables = variables
-        self._limits = limits
-        self._ways: dict[tuple[Proxy | None, bool], httpx.AsyncHTTPTransport] = {}
+        self._proxy_for = cache(partial(network.proxy_for, variables=variables))
+        self._pool = Pool(most)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request.
@@ -45,42 +45,40 @@ class SystemTransport(httpx.AsyncBaseTransport):
             Unreachable: it provably was not sent, for a reason that the person can mend.
             httpx.TransportError: it could not be sent, or not be answered.
         """
-        proxy = network.proxy_for(str(request.url), self._variables)
+        url = request.url
+        origin = f"{url.scheme}://{url.netloc.decode()}"
+        proxy = self._proxy_for(origin)
         try:
-            way = self._way(proxy, secure=request.url.scheme == "https")
-            response = await way.handle_async_request(request)
+            return await self._pool.send(
+                request, origin, lambda: self._connect(proxy, secure=url.scheme == "https")
+            )
         except httpx.ConnectError as error:
             refused = _refused_certificate(error)
             if refused is not None:
-                raise _not_sent(_untrusted(refused, request.url.host)) from None
+                raise _not_sent(_untrusted(refused, url.host)) from None
             raise _by_way_of(proxy) or error from None
         except (httpx.ConnectTimeout, httpx.ProxyError) as error:
             raise _by_way_of(proxy) or error from None
-        if (stream := response.extensions.get("network_stream")) is not None:
-            _quicken(stream)
-        return response
 
     async def aclose(self) -> None:
         """Close all connections."""
-        for way in self._ways.values():
-            await way.aclose()
+        await self._pool.aclose()
 
-    def _way(self, proxy: Proxy | None, *, secure: bool) -> httpx.AsyncHTTPTransport:
-        """Return the connections by a proxy, or straight ones, with and without TLS."""
-        if (proxy, secure) not in self._ways:
-            context = trusted(self._variables) if secure else None
-            self._ways[proxy, secure] = _transport(proxy, context, self._limits)
-        return self._ways[proxy, secure]
+    @cached_property
+    def _trusted(self) -> ssl.SSLContext:
+        return trusted(self._variables)
+
+    def _connect(self, proxy: Proxy | None, *, secure: bool) -> httpx.AsyncHTTPTransport:
+        """Return a connection by a proxy, or a straight one, with or without TLS."""
+        return _transport(proxy, self._trusted if secure else None)
 
 
-def _transport(
-    proxy: Proxy | None, context: ssl.SSLContext | None, limits: httpx.Limits
-) -> httpx.AsyncHTTPTransport:
+def _transport(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
     try:
         return httpx.AsyncHTTPTransport(
             verify=context or False,  # without one nothing has a certificate
             trust_env=False,
-            limits=limits,
+            limits=pool.ONE,
             proxy=proxy.url if proxy else None,
         )
     except (ImportError, ValueError, httpx.InvalidURL):
@@ -91,28 +89,6 @@ def _transport(
         if scheme in _SOCKS:
             fix = "set HTTPS_PROXY to an http proxy, or install `httpx[socks]` for socks5://"
         raise _not_sent(f"The proxy in {proxy.shown} cannot be used; {fix}.") from None
-
-
-def _quicken(stream: Any) -> None:
-    """Have a connection say at once whether the other side has closed it.
-
-    That is asked of each connection with each request, and httpcore's looks its socket up anew
-    each time: that took a seventh of the processor time where hundreds of calls come at once.
-    """
-    if "get_extra_info" in vars(stream) or not hasattr(select, "poll"):  # Windows has none
-        return
-    ask = stream.get_extra_info
-    if (socket := ask("socket")) is None:
-        return
-    poll = select.poll()
-    poll.register(socket.fileno(), select.POLLIN)
-
-    def answer(what: str) -> Any:
-        if what != "is_readable":
-            return ask(what)
-        return socket.fileno() < 0 or bool(poll.poll(0))
-
-    stream.get_extra_info = answer
 
 
 def trusted(variables: Mapping[str, str]) -> ssl.SSLContext:

@@ -72,8 +72,7 @@ class Keys:
                 return len({id(key) for key in (await self._read(client)).values()})
 
     def _client(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=2)
-        transport = self._transport or SystemTransport(network_variables(), limits)
+        transport = self._transport or SystemTransport(network_variables(), 2)
         return httpx.AsyncClient(transport=transport, trust_env=False)
 
     async def find(self, key_id: str | None) -> jwt.PyJWK | None:

@@ -25,7 +25,6 @@ from meigen_mcp.api.transport import SystemTransport, trusted
 from meigen_mcp.errors import Unreachable
 
 API = "https://www.meigen.ai/api"
-LIMITS = httpx.Limits(max_connections=2)
 GOOD = "http://proxy.example:3128"
 
 
@@ -104,7 +103,7 @@ def test_each_entry_of_no_proxy_stands_for_itself(entry: str, url: str, excepted
 async def outcome(url: str, variables: Mapping[str, str]) -> int | str:
     """Return the status of an answer, or why there is none."""
     async with httpx.AsyncClient(
-        transport=SystemTransport(variables, LIMITS), trust_env=False
+        transport=SystemTransport(variables, 2), trust_env=False
     ) as client:
         try:
             return (await client.get(url)).status_code
@@ -379,7 +378,7 @@ async def test_a_connection_that_was_closed_meanwhile_is_not_used_again(
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        way = SystemTransport({}, LIMITS)
+        way = SystemTransport({}, 2)
         for _ in range(3):
             request = httpx.Request("GET", f"http://127.0.0.1:{port}")
             response = await way.handle_async_request(request)

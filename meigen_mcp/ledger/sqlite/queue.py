@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
-from itertools import islice
 
 import anyio
 
@@ -18,7 +17,7 @@ from meigen_mcp.ledger.sqlite.rate_limit import claim_slot, free_slot, in_line
 from meigen_mcp.ledger.sqlite.records import SqliteRecords, changed_row
 from meigen_mcp.ledger.sqlite.rescue import LastingDatabase
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.people import key_in, origin_of, payer_of
+from meigen_mcp.people import key_of, origin_of, payer_of
 from meigen_mcp.system import Signal
 
 _UNSENT = (
@@ -59,6 +58,7 @@ class SqliteQueue:
         self._worker = worker
         self._records = records
         self._limit = limit
+        self._begun: dict[int, str] = {}  # the keys of rows, by their place in the table
         self.work = Signal()
         self.together = 0.0
 
@@ -71,6 +71,7 @@ class SqliteQueue:
             first = self._next_at(db)
             if first is None or first > now:
                 return Due(next_at=first)
+            self._begun = {place: key for place, key in self._begun.items() if key in but}
             jobs = [
                 (kind, job)
                 for kind, of_kind in wanted.items()
@@ -86,15 +87,23 @@ class SqliteQueue:
     ) -> list[Generation]:
         marks = ", ".join("?" * len(wanted.statuses))
         found = db.execute(
-            "SELECT account, request_id FROM generations INDEXED BY by_turn"  # noqa: S608  # only marks
+            "SELECT id FROM generations INDEXED BY by_turn"  # noqa: S608  # only marks
             f" WHERE owner = ? AND status IN ({marks})"
             " AND next_look <= ? ORDER BY next_look, id LIMIT ?",
             (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
         )
-        # A whole record is read of those only that are begun: many are noted a little later.
-        free = (name for name in found if key_in(*name) not in but)
-        jobs = (rows.find(db, *name) for name in islice(free, wanted.places))
-        return [job for job in jobs if job is not None]
+        # The index alone says which: many were looked at, and that is noted a little later.
+        free = [place for (place,) in found if self._begun.get(place) not in but]
+        jobs: list[Generation] = []
+        for place in free:
+            if len(jobs) == wanted.places:
+                break
+            (row,) = db.execute("SELECT * FROM generations WHERE id = ?", (place,))
+            job = rows.read(row)
+            self._begun[place] = key_of(job)
+            if self._begun[place] not in but:
+                jobs.append(job)
+        return jobs
 
     def _next_at(self, db: sqlite3.Connection, after: float = 0.0) -> float | None:
         (when,) = db.execute(
