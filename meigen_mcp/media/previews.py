@@ -2,9 +2,9 @@
 
 A decoder of hostile media may take seconds, gigabytes or the whole process, and some of Pillow's
 hold the interpreter while they work. So `python -m meigen_mcp.media.previews` makes the pictures
-in a process of its own; besides this module it imports only `pixels`, `frames`, `colours`,
-`fitting` and `drawn` of ours. To start Python and Pillow takes longer than to draw: `... previews
-serve` has both ready, and forks.
+in a process of its own; besides this module it imports only `pixels`, `frames`, `large_pngs`,
+`colours`, `fitting` and `drawn` of ours. To start Python and Pillow takes longer than to draw:
+`... previews serve` has both ready, and forks.
 """
 
 import json
@@ -20,7 +20,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from meigen_mcp.media import colours, pixels
+from meigen_mcp.media import colours, large_pngs, pixels
 from meigen_mcp.media.drawn import Drawn
 from meigen_mcp.media.fitting import LARGEST, fit
 
@@ -130,10 +130,11 @@ def _open_upright(path: Path | None, side: int) -> "Image | None":
 
     if path is None:
         return None
-    with Image.open(path, formats=_FORMATS) as image:
-        if image.width * image.height > MOST_PIXELS:
+    with Image.open(path, formats=_FORMATS) as lazy:
+        if lazy.width * lazy.height > MOST_PIXELS:
             return None
-        image.draft(None, (2 * side, 2 * side))  # a JPEG need not be decoded whole
+        lazy.draft(None, (2 * side, 2 * side))  # a JPEG need not be decoded whole
+        image: Image.Image = large_pngs.pixels_of(path, lazy) or lazy
         with path.open("rb") as file:
             profile = colours.of_picture(file, image.info.get("icc_profile"))
         turn = pixels.turn_upright(image)
@@ -274,12 +275,21 @@ def serve() -> None:
 
     Image.preinit()
     while select([sys.stdin], [], [], IDLE_SECONDS)[0] and (line := sys.stdin.buffer.readline()):
-        made = _forked(line)
+        asked = json.loads(line)
+        _get_ready(*asked)
+        made = _forked(asked)
         sys.stdout.buffer.write(b"%d\n%b" % (len(made), made))
         sys.stdout.buffer.flush()
 
 
-def _forked(line: bytes) -> bytes:
+def _get_ready(medium: str, *paths: str) -> None:
+    """Import PyAV once where it will be used, and not in each process that is forked."""
+    with suppress(ImportError, OSError):
+        if medium != "image" or any(large_pngs.is_large(Path(path)) for path in paths if path):
+            import_module("av")
+
+
+def _forked(asked: Sequence[str]) -> bytes:
     """Draw in a process that is forked; empty if it dies."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:  # pragma: no cover  # it ends without a word to coverage
@@ -287,7 +297,7 @@ def _forked(line: bytes) -> bytes:
         try:
             os.close(reading)
             with os.fdopen(writing, "wb") as out:
-                out.write(draw(*json.loads(line)))
+                out.write(draw(*asked))
             status = 0
         finally:
             os._exit(status)
