@@ -319,8 +319,7 @@ def informed(job: Generation, report: Report, now: float, age: float = 0.0) -> G
     if report.status == "failed":
         fault = made_nothing(report, _charge(known), job.arguments)
         return replace(known, status="failed", error=fault, finished_at=now)
-    odd = odd_status(report, _charge(known))
-    return replace(known, error=odd) if odd else known
+    return replace(known, error=odd) if (odd := odd_status(report, _charge(known))) else known
 
 
 def _charge(job: Generation) -> Charged:

@@ -14,6 +14,8 @@ import httpx
 
 KEPT_FOR = 5.0
 """Seconds for which a connection is kept after a reply; httpx's own."""
+CLOSED_WITHIN = 1.0
+"""Seconds for which one that is closed may say so to the other side."""
 ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEPT_FOR)
 """The limits of a transport that is one connection."""
 
@@ -58,7 +60,9 @@ class Pool:
             self._open.add(connection)
             response = await connection.handle_async_request(request)
         except BaseException:
-            self._take_back(origin, connection)
+            self._places.release()
+            if connection is not None:  # httpcore may hold one whose tunnel failed for ever
+                await self._close(connection)
             raise
         closed = partial(self._take_back, origin, connection)
         response.stream = _Reply(response.stream, closed)  # type: ignore[arg-type]  # asynchronous
@@ -81,20 +85,22 @@ class Pool:
 
     async def _close_oldest(self) -> None:
         if self._idle and time.monotonic() - self._idle[0].since > KEPT_FOR:
-            old = self._idle.pop(0).connection
-            self._open.discard(old)
-            await old.aclose()
+            await self._close(self._idle.pop(0).connection)
 
-    def _take_back(self, origin: str, connection: httpx.AsyncBaseTransport | None) -> None:
+    async def _close(self, connection: httpx.AsyncBaseTransport) -> None:
+        self._open.discard(connection)
+        with anyio.move_on_after(CLOSED_WITHIN, shield=True):
+            await connection.aclose()
+
+    def _take_back(self, origin: str, connection: httpx.AsyncBaseTransport) -> None:
         self._places.release()
-        if connection is not None:
-            self._idle.append(_Idle(origin, connection, time.monotonic()))
+        self._idle.append(_Idle(origin, connection, time.monotonic()))
 
     async def aclose(self) -> None:
         """Close all connections."""
         self._idle.clear()
         while self._open:
-            await self._open.pop().aclose()
+            await self._close(next(iter(self._open)))
 
 
 class _Reply(httpx.AsyncByteStream):

@@ -7,7 +7,7 @@ import os
 import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -157,6 +157,32 @@ async def serving(
         yield server.sockets[0].getsockname()[1], seen
 
 
+@asynccontextmanager
+async def leading(port: int) -> AsyncIterator[str]:
+    """Yield a proxy that leads to a port of this computer, whatever is asked for."""
+    leads: list[asyncio.Task[None] | None] = []
+
+    async def copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(2**16):
+                target.write(data)
+        target.close()
+        with suppress(OSError):
+            await target.wait_closed()
+
+    async def lead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        leads.append(asyncio.current_task())
+        await reader.readuntil(b"\r\n\r\n")
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        await asyncio.gather(copy(reader, back), copy(there, writer))
+
+    proxy = await asyncio.start_server(lead, "127.0.0.1", 0)
+    async with proxy:
+        yield f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
+        await asyncio.wait([lead for lead in leads if lead is not None])
+
+
 async def test_a_proxy_that_does_not_let_through_is_named() -> None:
     """Not the connection, nor another variable."""
     async with serving(status=407) as (port, seen):
@@ -284,6 +310,25 @@ async def test_a_certificate_that_is_not_trusted_has_a_sentence_of_its_own(
         trusting = {"SSL_CERT_FILE": str(file) if known else certifi.where()}
         assert await outcome(f"https://localhost:{port}/", trusting) == says
     assert seen == []
+
+
+async def test_a_certificate_that_is_refused_behind_a_proxy_keeps_no_place(tmp_path: Path) -> None:
+    """However often it is tried: once it is trusted, the next request goes through."""
+    file, tls = authority(tmp_path, "meigen.example")
+    trust = tmp_path / "trust.pem"
+    trust.write_bytes(Path(certifi.where()).read_bytes())
+    said: list[object] = []
+    async with serving(tls) as (port, _), leading(port) as proxy:
+        way = SystemTransport({"HTTPS_PROXY": proxy, "SSL_CERT_FILE": str(trust)}, 1)
+        async with httpx.AsyncClient(transport=way, trust_env=False) as client:
+            for number in range(3):
+                if number == 2:
+                    way._trusted.load_verify_locations(file)  # noqa: SLF001  # as if it were mended
+                try:
+                    said.append((await client.get(f"https://meigen.example:{port}/")).status_code)
+                except Unreachable as error:
+                    said.append(error.message.partition(" is ")[0])
+    assert said == [*["The certificate of meigen.example"] * 2, 200]
 
 
 async def test_certificates_that_cannot_be_read_are_named(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ async def test_more_than_may_be_at_once_wait_for_a_place(network: Network) -> No
     assert (before, network.used) == ((["a"], False), ["a", "a"])
 
 
-async def test_what_fails_leaves_its_place(network: Network) -> None:
+async def test_what_fails_is_closed_and_leaves_its_place(network: Network) -> None:
     """Else no request could be sent after a network that was away."""
     by = Pool(1)
     network.fails = True
@@ -118,7 +118,7 @@ async def test_what_fails_leaves_its_place(network: Network) -> None:
     network.fails = False
     async with sent(by, network):
         pass
-    assert network.used == ["a"]
+    assert (network.closed, network.used) == ([*"abc"], ["d"])
 
 
 async def test_what_is_idle_for_long_is_closed(
