@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_CALLS_NEED = ("meigen_mcp.backend", "meigen_mcp.server.handlers", "meigen_mcp.api.transport")
+"""Modules, loaded in one go: a thread that loads the rest would hold up the calls meanwhile."""
 SANDBOX_LIST = 5.0
 """Seconds that a start waits at most for the models of its own sandbox."""
 START_AFTER = 1.0
@@ -285,7 +287,7 @@ async def run_app(
             await handlers.get()
             await backend().run()
 
-        handlers = Later(make, "meigen_mcp.backend", "meigen_mcp.server.handlers")
+        handlers = Later(make, *_CALLS_NEED)
         tools = CurrentTools(catalogue)
         subscriptions = Subscriptions(account.asked, catalogue, tools, handlers)
         group.start_soon(subscriptions.run)

@@ -13,7 +13,6 @@ from functools import partial
 import anyio
 import anyio.to_thread
 
-from meigen_mcp.api import wire
 from meigen_mcp.api.client import Api
 from meigen_mcp.ledger.ledger import Ledger
 from meigen_mcp.media.store import Media
@@ -82,7 +81,6 @@ class Backend:
                 if settings.keep_days is not None and not settings.problems:
                     work = partial(retention.run, alone=settings.database_url is None)
                     group.start_soon(work, self._records, self._media, settings.keep_days)
-                await anyio.to_thread.run_sync(wire.load)  # before anything is sent
                 await self._poller.run()
         finally:
             with anyio.CancelScope(shield=True):

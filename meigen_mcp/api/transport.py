@@ -11,6 +11,7 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 
 import certifi
+import httpcore  # noqa: F401  # httpx loads it with its first connection, on the loop
 import httpx
 import truststore
 
@@ -76,7 +77,7 @@ class SystemTransport(httpx.AsyncBaseTransport):
 def _transport(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
     try:
         return httpx.AsyncHTTPTransport(
-            verify=context or False,  # without one nothing has a certificate
+            verify=context or _no_context(),
             trust_env=False,
             limits=pool.ONE,
             proxy=proxy.url if proxy else None,
@@ -89,6 +90,12 @@ def _transport(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpx.Asy
         if scheme in _SOCKS:
             fix = "set HTTPS_PROXY to an http proxy, or install `httpx[socks]` for socks5://"
         raise _not_sent(f"The proxy in {proxy.shown} cannot be used; {fix}.") from None
+
+
+@cache
+def _no_context() -> ssl.SSLContext:
+    """Return what stands where nothing has a certificate: by itself httpx makes one each time."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def trusted(variables: Mapping[str, str]) -> ssl.SSLContext:

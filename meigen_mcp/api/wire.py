@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 READ_WITHIN = 0.5
 """Seconds in which what has arrived is read, though its time is over."""
-_MOST_AT_ONCE = 24
+_MOST_AT_ONCE = 40
 _TIMES = ("connect", "read", "write", "pool")
 
 
@@ -90,13 +90,6 @@ def _parsed(url: str) -> httpx.URL:
     import httpx  # noqa: PLC0415  # as above
 
     return httpx.URL(url)
-
-
-def load() -> None:
-    """Load what requests go by: it takes as long as all of ours, so a thread may do it ahead."""
-    import httpcore  # noqa: F401, PLC0415  # httpx does so with its first connection
-
-    import meigen_mcp.api.transport  # noqa: F401, PLC0415  # as above, and with it httpx
 
 
 def redirected(url: str, response: httpx.Response) -> str:

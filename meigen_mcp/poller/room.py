@@ -13,7 +13,7 @@ _STATUSES: Mapping[Kind, tuple[Status, ...]] = {
     "look": ("processing",),
     "fetch": ("completed", "failed"),
 }
-MOST: Mapping[Work, int] = {"post": 16, "look": 12, "fetch": 4, "slow fetch": 12, "preview": 60}
+MOST: Mapping[Work, int] = {"post": 32, "look": 12, "fetch": 4, "slow fetch": 12, "preview": 60}
 """How many at once. Previews wait for their turn; beyond that none is made, since they may never
 catch up."""
 
