@@ -231,8 +231,9 @@ def models(*, model_id: str | None, as_json: bool) -> None:
 
     catalogue = shipped()
     if model_id is None:
-        rows = [model_views.model_row(model) for model in catalogue.listed()]
-        say(json.dumps(rows, indent=2) if as_json else model_views.models_text(rows))
+        models = catalogue.listed()
+        rows = [model_views.model_row(model) for model in models]
+        say(json.dumps(rows, indent=2) if as_json else model_views.models_text(models))
         return
     model = catalogue.find(model_id)
     if model is None:

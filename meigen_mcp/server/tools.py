@@ -152,7 +152,7 @@ class Tools:
             return _result({"models": rows}, model_views.details_text(rows[0]), [])
         left_out = self._service.catalogue.current.left_out
         structure = model_views.models_structure(models, left_out)
-        return _result(structure, model_views.models_text(structure["models"], left_out), [])
+        return _result(structure, model_views.models_text(models, left_out), [])
 
     def _details(self, model: Model) -> Structure:
         current = self._service.catalogue.current

@@ -1,9 +1,10 @@
 """What list_models and the model resources answer with: rules and prices, compact or complete."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 from meigen_mcp.catalogue import arguments as args
@@ -12,9 +13,13 @@ from meigen_mcp.catalogue.reference_rules import Accepts
 from meigen_mcp.views.structure import MODELS, Structure, expected_json
 from meigen_mcp.wording import credits_json, without_none
 
+_REMEMBERED = 512
+"""Of how many models the row and the line are kept: they change only where the live list does."""
 
+
+@lru_cache(_REMEMBERED)
 def model_row(model: Model) -> Structure:
-    """Return one model's rules and prices, compact."""
+    """Return one model's rules and prices, compact; answers share it, so nobody writes to it."""
     clip = model.continuation
     return without_none(
         {
@@ -161,14 +166,16 @@ def models_structure(models: Iterable[Model], left_out: int = 0) -> Structure:
     return {"models": rows} | ({"leftOut": left_out} if left_out else {})
 
 
-def models_text(rows: Sequence[Mapping[str, Any]], left_out: int = 0) -> str:
+def models_text(models: Iterable[Model], left_out: int = 0) -> str:
     """Write the compact rows of models as text, one line each."""
-    lines = [_model_line(row) for row in rows] or ["no model is available"]
+    lines = [_model_line(model) for model in models] or ["no model is available"]
     lines += [f"left out of MeiGen's list, which is too long or odd: {left_out}"] * bool(left_out)
     return "\n".join(lines)
 
 
-def _model_line(row: Mapping[str, Any]) -> str:
+@lru_cache(_REMEMBERED)
+def _model_line(model: Model) -> str:
+    row = model_row(model)
     parts = [f"{row['modelId']} ({', '.join([row[n] for n in ('name', 'mediaType') if n in row])})"]
     if row.get("default"):
         parts[0] += " default"

@@ -251,7 +251,7 @@ def _used(body: Any) -> Catalogue:
         sent = pricing.explicit(model, {"prompt": "a cat"}, TODAY)
         assert pricing.quote(model, sent, TODAY).credits != 0
         assert model_views.model_details(model, merged)["modelId"] == model.id
-    assert model_views.models_text([model_views.model_row(m) for m in merged.listed()])
+    assert model_views.models_text(merged.listed())
     return merged
 
 

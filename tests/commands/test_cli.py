@@ -102,10 +102,10 @@ def test_without_a_folder_for_temporary_files_it_is_said(
 
 def test_models_are_listed_a_line_each() -> None:
     """The same lines that the tool answers with, by the shipped facts."""
-    rows = [model_views.model_row(model) for model in shipped().listed()]
+    models = shipped().listed()
     status, said, _ = run("models")
-    assert (status, said) == (0, model_views.models_text(rows) + "\n")
-    assert len(said.splitlines()) == len(rows)
+    assert (status, said) == (0, model_views.models_text(models) + "\n")
+    assert len(said.splitlines()) == len(models)
 
 
 def test_models_as_json_are_the_rows_of_the_tool() -> None:

@@ -232,7 +232,7 @@ def test_a_tool_without_a_model_stays_a_valid_tool() -> None:
 @catalogues
 def test_the_models_fit_in_one_short_text(models: Catalogue) -> None:
     """Every listed model has a line with its rules and prices, all within 6 kB."""
-    text = model_views.models_text([model_views.model_row(model) for model in models.listed()])
+    text = model_views.models_text(models.listed())
     lines = text.splitlines()
     assert [line.split()[0] for line in lines] == [model.id for model in models.listed()]
     assert all("references" in line and "credits" in line for line in lines)
@@ -277,7 +277,18 @@ def test_the_line_of_a_model_is_complete(catalogue: str, model_id: str, line: st
     """Some clients hand on the text only."""
     model = CATALOGUES[catalogue].find(model_id)
     assert model is not None
-    assert model_views.models_text([model_views.model_row(model)]) == line
+    assert model_views.models_text([model]) == line
+
+
+def test_what_is_remembered_of_a_model_ends_with_its_facts() -> None:
+    """MeiGen's list can say something new of an id at any time."""
+    model = rich().find("fresh-image")
+    assert model is not None
+    later = model.model_copy(update={"resolutions": ("8K",)})
+    assert model_views.model_row(later) == model_views.model_row(model) | {"resolutions": ["8K"]}
+    line = "fresh-image (image), ratios any W:H, references any number, credits: about 7 per call"
+    renewed = line.replace("W:H", "W:H, resolutions 8K")
+    assert model_views.models_text([model, later]).splitlines() == [line, renewed]
 
 
 def test_a_newer_price_list_is_not_followed_by_the_cells_that_it_replaces() -> None:
