@@ -135,6 +135,7 @@ def _open_upright(path: Path | None, side: int) -> "Image | None":
             return None
         lazy.draft(None, (2 * side, 2 * side))  # a JPEG need not be decoded whole
         image: Image.Image = large_pngs.pixels_of(path, lazy) or lazy
+        image.load()  # Pillow tells once that pixels are damaged, and whoever reads EXIF hears it
         with path.open("rb") as file:
             profile = colours.of_picture(file, image.info.get("icc_profile"))
         turn = pixels.turn_upright(image)
