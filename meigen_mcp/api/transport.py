@@ -21,6 +21,7 @@ from meigen_mcp.api.pool import Pool
 from meigen_mcp.errors import Unreachable
 
 _SOCKS = ("socks", "socks4", "socks4a", "socks5", "socks5h")
+_LAST_PORT = 2**16 - 1
 _NO_LONGER_OR_NOT_YET = (9, 10)
 _OTHER_NAME = (62, 63, 64)
 """OpenSSL's words for why a certificate is refused (X509_V_ERR_...)."""
@@ -76,11 +77,12 @@ class SystemTransport(httpx.AsyncBaseTransport):
 
 def _transport(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpx.AsyncHTTPTransport:
     try:
+        by = httpx.Proxy(proxy.url) if proxy else None
         return httpx.AsyncHTTPTransport(
             verify=context or _no_context(),
             trust_env=False,
             limits=pool.ONE,
-            proxy=proxy.url if proxy else None,
+            proxy=by and _usable(by),
         )
     except (ImportError, ValueError, httpx.InvalidURL):
         if proxy is None:
@@ -90,6 +92,12 @@ def _transport(proxy: Proxy | None, context: ssl.SSLContext | None) -> httpx.Asy
         if scheme in _SOCKS:
             fix = "set HTTPS_PROXY to an http proxy, or install `httpx[socks]` for socks5://"
         raise _not_sent(f"The proxy in {proxy.shown} cannot be used; {fix}.") from None
+
+
+def _usable(proxy: httpx.Proxy) -> httpx.Proxy:
+    if (proxy.url.port or 0) > _LAST_PORT:  # asyncio's own word for it is no OSError
+        raise ValueError(proxy.url.port)
+    return proxy
 
 
 @cache

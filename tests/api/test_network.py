@@ -120,6 +120,7 @@ async def outcome(url: str, variables: Mapping[str, str]) -> int | str:
         ("all_proxy", "socks://s.example:1080", "set HTTPS_PROXY to an http proxy"),
         ("HTTPS_PROXY", "gopher://s.example", "set it to http://HOST:PORT"),
         ("HTTPS_PROXY", "http://a.example:x", "set it to http://HOST:PORT"),
+        ("HTTPS_PROXY", "127.0.0.1:80800", "set it to http://HOST:PORT"),
     ],
 )
 async def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(
