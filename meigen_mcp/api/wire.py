@@ -67,16 +67,22 @@ class Wire:
             headers: besides those that say who asks and whom.
             timeout: seconds to connect, for each read, for each write, and for a connection.
             content: the body.
+
+        Raises:
+            httpx.InvalidURL: nothing can be asked for there.
         """
         import httpx  # noqa: PLC0415  # as above
 
-        request = httpx.Request(
-            method,
-            _parsed(url),
-            headers={"Connection": "keep-alive", "User-Agent": "meigen-mcp", **headers},
-            content=content,
-            extensions={"timeout": dict(zip(_TIMES, timeout, strict=True))},
-        )
+        try:
+            request = httpx.Request(
+                method,
+                _parsed(url),
+                headers={"Connection": "keep-alive", "User-Agent": "meigen-mcp", **headers},
+                content=content,
+                extensions={"timeout": dict(zip(_TIMES, timeout, strict=True))},
+            )
+        except UnicodeError:  # half a character, or a name in Punycode (xn--) that stands for none
+            raise httpx.InvalidURL("") from None
         response = await self._transport.handle_async_request(request)
         try:
             yield response

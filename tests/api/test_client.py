@@ -1133,6 +1133,7 @@ async def test_a_download_follows_redirects_and_takes_the_token_nowhere(
         *(url for url in REFUSED_URLS if ":" in url and " " not in url),
         "http://[",
         "https://\x00/",
+        "https://xn--a.example/1",
     ],
 )
 async def test_a_redirect_to_a_url_that_is_not_public_is_not_followed(location: str) -> None:
@@ -1150,6 +1151,14 @@ async def test_a_url_that_is_not_public_is_not_opened(url: str) -> None:
     seen: list[httpx.Request] = []
     found = await download(site({}, seen), url)
     assert (type(found), seen) == (errors.UnreadableReply, [])
+
+
+@pytest.mark.parametrize("url", ["https://xn--a.example/1", "https://images.meigen.ai/\ud800"])
+async def test_a_url_that_cannot_be_asked_for_is_not_reached(url: str) -> None:
+    """Though it looks public."""
+    seen: list[httpx.Request] = []
+    found = await download(site({}, seen), url)
+    assert (type(found), seen) == (errors.Unreachable, [])
 
 
 async def test_redirects_in_a_circle_come_to_an_end() -> None:
