@@ -30,10 +30,11 @@ class Pool:
     """Hands each request a connection that is idle, or a new one.
 
     Args:
-        most: requests at once.
+        most: requests at once, and about as many connections are kept idle.
     """
 
     def __init__(self, most: int) -> None:
+        self._most = most
         self._places = anyio.Semaphore(most, fast_acquire=True)
         self._idle: list[_Idle] = []
         self._open: set[httpx.AsyncBaseTransport] = set()
@@ -84,7 +85,10 @@ class Pool:
         return None
 
     async def _close_oldest(self) -> None:
-        if self._idle and time.monotonic() - self._idle[0].since > KEPT_FOR:
+        if not self._idle:
+            return
+        # Each request leaves at most one more: to many hosts, they would all stay open.
+        if len(self._idle) > self._most or time.monotonic() - self._idle[0].since > KEPT_FOR:
             await self._close(self._idle.pop(0).connection)
 
     async def _close(self, connection: httpx.AsyncBaseTransport) -> None:

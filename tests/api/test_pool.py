@@ -134,6 +134,15 @@ async def test_what_is_idle_for_long_is_closed(
     assert (network.closed, network.used) == (["b"], [*"aba"])
 
 
+async def test_no_more_are_kept_than_may_be_at_once(network: Network) -> None:
+    """And one: results on many hosts would take all of a process's descriptors."""
+    by = Pool(2)
+    for way in ("first", "second", "third", "fourth", "fifth"):
+        async with sent(by, network, way):
+            pass
+    assert (network.used, network.closed) == ([*"abcde"], ["a", "b"])
+
+
 async def test_the_end_closes_those_at_work_too(network: Network) -> None:
     """And each once."""
     by = Pool(3)
