@@ -1,6 +1,7 @@
 """The transport to the network: by the proxy that concerns a request, trusting as the system does.
 
-Loaded with the first request. What cannot be used is named by its own variable.
+Loaded on first use, by a server with its first call. What cannot be used is named by its own
+variable.
 """
 
 import os
