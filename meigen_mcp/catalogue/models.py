@@ -283,8 +283,8 @@ class Catalogue:
 
     def guess(self, model_id: Any, media_type: MediaType | None = None) -> Model | None:
         """Return the model that was probably meant by a wrong id or by a display name."""
-        names = {m.name: m for m in self.listed(media_type) if m.name}
-        names |= {m.id: m for m in self.listed(media_type)}
+        names = {m.id: m for m in self.listed(media_type)}  # first: a name may be of another id
+        names |= {m.name: m for m in self.listed(media_type) if m.name}
         close = nearest(model_id, names)
         return names[close] if close else None
 

@@ -18,7 +18,7 @@ from meigen_mcp import settings
 from meigen_mcp.commands import output
 from meigen_mcp.commands.generating import MediumCommand, chosen
 from meigen_mcp.commands.output import say
-from meigen_mcp.commands.parameters import Name
+from meigen_mcp.commands.parameters import Name, in_named_sandbox
 from meigen_mcp.commands.setup import doctor, install, settings_with_folder
 from meigen_mcp.errors import MeigenError
 from meigen_mcp.settings import Settings
@@ -264,7 +264,7 @@ def models(*, model_id: str | None, as_json: bool) -> None:
               help="With --forget: all that ended before.")  # fmt: skip
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
 @click.option("--person", metavar="WHO", help="Whose it is, where people sign in.")
-@click.option("--sandbox", type=Name(), metavar="NAME", help="What a sandbox with a name made.")
+@in_named_sandbox
 def jobs(
     *,
     name: str | None,
@@ -335,7 +335,7 @@ def _settings_of(sandbox: str | None) -> Settings:
 
 @main.command()
 @click.argument("request_id", metavar="REQUESTID", callback=output.spelled)
-@click.option("--sandbox", type=Name(), metavar="NAME", help="In a sandbox with a name.")
+@in_named_sandbox
 @click.option("--person", metavar="WHO", help="Whose call it is, where people sign in.")
 def approve(*, request_id: str, sandbox: str | None, person: str | None) -> None:
     """Say yes to a call that needs your approval: it runs once, within its hour and your caps."""

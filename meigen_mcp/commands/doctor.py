@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +76,7 @@ async def examine(
     findings.append(_output(loaded, api))
     findings += _references(loaded)
     findings.append(_frames())
+    findings += _measured(loaded)
     own_file = str(token_path(loaded.data_dir))
     findings += installed.examine(found, machine, Terms(own_file))
     return findings
@@ -342,6 +344,17 @@ def _frames() -> Finding:
     if importlib.util.find_spec("av") is None:
         return Finding("previews", f"none of videos: `{install_extra('video')}` adds them")
     return Finding("previews", "of images, and frames of videos")
+
+
+def _measured(loaded: Settings) -> Iterator[Finding]:
+    if not loaded.telemetry:
+        return
+    sends = None
+    with suppress(ModuleNotFoundError):  # of what stands above it
+        sends = importlib.util.find_spec("opentelemetry.exporter.otlp.proto.http")
+    if sends is None:
+        fix = f"Run `{install_extra('telemetry')}`, or unset MEIGEN_TELEMETRY."
+        yield Finding("telemetry", "nothing is sent: what MEIGEN_TELEMETRY needs is missing", fix)
 
 
 async def reset_ledger(loaded: Settings, now: Callable[[], float] = time.time) -> Finding:

@@ -57,6 +57,24 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # as above
         return value
 
 
+def _named(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        wrong = "say which: what one without a name made was gone when it ended"
+        raise click.BadParameter(wrong, ctx, param)
+    return value
+
+
+in_named_sandbox = click.option(
+    "--sandbox",
+    is_flag=False,
+    flag_value="",  # whoever made something with --sandbox alone looks for it like that
+    type=Name(optional=True),
+    callback=_named,
+    metavar="NAME",
+    help="In a sandbox with a name.",
+)
+
+
 class Address(click.ParamType):  # type: ignore[type-arg]  # as above
     """The address of a server, as clients write it."""
 

@@ -141,7 +141,12 @@ def test_one_model_is_shown_to_a_person_in_lines() -> None:
 
 @pytest.mark.parametrize(
     ("given", "hint"),
-    [("veo-31", "; did you mean veo-3.1?"), ("Veo3.1", "; did you mean veo-3.1?"), ("qqqq", "")],
+    [
+        ("veo-31", "; did you mean veo-3.1?"),
+        ("Veo3.1", "; did you mean veo-3.1?"),
+        ("nano", "; did you mean nanobanana-2?"),
+        ("qqqq", ""),
+    ],
 )
 def test_a_misspelt_model_is_named_with_what_was_meant(given: str, hint: str) -> None:
     """The sentence says what is near, if anything is."""

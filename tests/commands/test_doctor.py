@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -492,6 +493,18 @@ async def test_a_model_that_is_allowed_but_unknown_is_named(desk: Desk) -> None:
     found = await desk.examine(MEIGEN_MODELS="z-image-turbo,z-image-turb")
     assert found.says("models") == "MEIGEN_MODELS names z-image-turb, which is no known model"
     assert found.fixes() == {"models": "Did you mean z-image-turbo? `meigen-mcp models` shows all."}
+
+
+async def test_what_measuring_needs_is_named_where_it_is_missing(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server without it serves, and measures nothing."""
+    assert (await desk.examine(MEIGEN_TELEMETRY="otlp")).fixes() == {}
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    assert (await desk.examine()).fixes() == {}
+    missed = (await desk.examine(MEIGEN_TELEMETRY="otlp")).fixes()
+    assert [*missed] == ["telemetry"]
+    assert "meigen-mcp[telemetry]" in missed["telemetry"]
 
 
 async def test_a_folder_where_results_last_is_looked_at(desk: Desk, tmp_path: Path) -> None:

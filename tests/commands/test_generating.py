@@ -237,6 +237,14 @@ def test_what_a_sandbox_with_a_name_made_is_listed(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "data" / "sandboxes").iterdir()] == ["den"]
 
 
+@pytest.mark.parametrize("words", [("jobs",), ("approve", "some-id")])
+def test_a_sandbox_without_a_name_is_told_to_be_gone(words: tuple[str, ...]) -> None:
+    """Whoever made something in one looks for it with the same option."""
+    status, said, complaint = run(*words, "--sandbox")
+    assert (status, said) == (2, "")
+    assert "what one without a name made was gone when it ended" in complaint
+
+
 def test_a_yes_is_given_in_a_sandbox_with_a_name_as_its_answers_say(tmp_path: Path) -> None:
     """The command names the sandbox, and looks into its ledger."""
     run("image", "a fox", "--sandbox", "den")
