@@ -158,6 +158,12 @@ def snippet(request: Request, loaded: Settings) -> str:
     return request.client.snippet(request.name, request.client.entry(wanted))
 
 
+def missing_token_file(request: Request, loaded: Settings) -> Path | None:
+    """Return the file that the snippet names and that the person has yet to write; None: none."""
+    asks = _source(request, loaded, named=False) is Token.ASK
+    return token_path(loaded.data_dir) if asks else None
+
+
 def _refuse_bad_folder(loaded: Settings) -> None:
     for problem in loaded.problems:
         if problem.field == "MEIGEN_DATA_DIR":

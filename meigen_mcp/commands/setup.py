@@ -122,7 +122,7 @@ def install(
             return
         if show:
             say(where, err=True)
-            say(installing.snippet(request, loaded))
+            _say_snippet(request, loaded)
             return
         if dry_run:
             say(installing.preview(request, loaded, machine))
@@ -134,6 +134,14 @@ def install(
     for line in _of_the_token(request, result, loaded, machine):
         say(line)
     raise SystemExit(0 if result.done else 1)  # by hand it is not done yet
+
+
+def _say_snippet(request: "Request", loaded: Settings) -> None:
+    from meigen_mcp.commands import install as installing  # noqa: PLC0415  # on first use: as above
+
+    if missing := installing.missing_token_file(request, loaded):
+        say(flat(f"{missing} is to hold your token, and is not there yet."), err=True)
+    say(installing.snippet(request, loaded))
 
 
 def _of_the_token(

@@ -747,6 +747,15 @@ def test_print_prints_the_snippet_and_does_nothing(client: Client, home: Path) -
     assert [*home.iterdir()] == []
 
 
+def test_print_names_the_token_file_that_is_still_to_be_written(home: Path) -> None:
+    """By hand a snippet alone would start a server that finds no token."""
+    told = f"{home / 'data' / 'token'} is to hold your token, and is not there yet.\n"
+    assert CliRunner().invoke(cli.main, ["install", "cursor", "--print"]).stderr.endswith(told)
+    (home / "data").mkdir()
+    (home / "data" / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
+    assert told not in CliRunner().invoke(cli.main, ["install", "cursor", "--print"]).stderr
+
+
 def test_a_mistake_is_named_without_a_traceback(home: Path) -> None:
     """An unknown client, a name that no client takes, a file that is malformed."""
     assert "claude-desktop" in run("emacs", status=2)
