@@ -159,7 +159,8 @@ class MediumCommand(click.Command):
     def _words(self) -> dict[str, str]:
         """Return what the words of a chat are here: `aspectRatio` is `--aspect-ratio`."""
         own = {p.name: p.opts[0] for p in self.params if isinstance(p, Argument) and p.name}
-        return _CHAT_WORDS | {name: word for name, word in own.items() if not name.islower()}
+        named = {f"- {name}": f"- {word}" for name, word in own.items()}  # at the head of a problem
+        return _CHAT_WORDS | named | {name: own[name] for name in own if not name.islower()}
 
 
 def _stopped(names: Sequence[str], sandbox: str | None) -> str:

@@ -20,8 +20,8 @@ class Results:
     Args:
         as_json: one JSON object a line; else the saved files, or the URLs of what is not saved.
         saves: there is a folder; where there is none nobody is told that nothing is saved.
-        words: what is called otherwise in a terminal than in a chat, with its name there; for
-            programs the names stay.
+        words: what is called otherwise in a terminal than in a chat, with its name there, and as
+            `- duration` what a problem is about; for programs the names stay.
 
     Attributes:
         held: no progress is shown, since the person is asked something.
@@ -81,7 +81,7 @@ class Results:
 
     def _translated(self, line: str) -> str:
         """Return a sentence with the names of the terminal."""
-        return re.sub(r"\w+", lambda word: self._words.get(word[0], word[0]), line)
+        return re.sub(r"(?m)^- \w+|\w+", lambda word: self._words.get(word[0], word[0]), line)
 
     def show_total(self, quote: Quote) -> None:
         """Show what several calls come to together, where no program reads."""

@@ -61,7 +61,7 @@ def test_options_mean_what_the_arguments_do() -> None:
     )  # fmt: skip
     assert (status, said) == (2, "")
     assert [line.split(":")[0] for line in complaint.splitlines()[2:]] == [
-        "- duration", "- --reference-image[0]", "- --reference-image[1]"
+        "- --duration", "- --reference-image[0]", "- --reference-image[1]"
     ]  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_options_mean_what_the_arguments_do() -> None:
         (["a", "--yes-up-to", "-1"], "Invalid value for '--yes-up-to'"),
         (
             ["a", "--duration", "5", "--dry-run"],
-            "- duration: it is for videos only",
+            "- --duration: it is for videos only",
         ),
         (["a", "fox", "--json"], 'put the whole prompt into quotes: "a fox"'),
         (
