@@ -68,8 +68,8 @@ def printable_values(value: dict[str, Any]) -> dict[str, Any]: ...
 def printable_values(value: Any) -> Any: ...
 def printable_values(value: Any) -> Any:
     """Return JSON with every text in it printable."""
-    if isinstance(value, str):
-        return printable(value)
+    if isinstance(value, str):  # first what most are: a list of generations has hundreds
+        return value if value.isascii() and value.isprintable() else printable(value)
     if isinstance(value, dict):
         return {printable(name): printable_values(item) for name, item in value.items()}
     if isinstance(value, _LISTS):

@@ -20,11 +20,12 @@ Schema = dict[str, Any]
 Kind = Literal["string", "number", "boolean", "array", "object"]
 
 ABSENT: tuple[Any, ...] = (None, "", [], {})
+_EMPTIABLE = (str, list, dict)
 
 
 def absent(value: Any) -> bool:
     """Say whether a value stands for an argument that was left out."""
-    return value is None or (isinstance(value, str | list | dict) and not value)
+    return value is None or (isinstance(value, _EMPTIABLE) and not value)
 
 
 def present(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -93,8 +93,7 @@ class Budget:
             Declined: the person said no.
         """
         ceiling = _credits(max_credits)
-        caps = (self.settings.max_per_generation, self.settings.max_per_day, ceiling)
-        capped = any(cap is not None for cap in caps) or bool(opening.allowances)
+        capped = self._capped(ceiling, opening)
         firm, sent = self._firm(draft, model)
         recent = self._recent(firm.quote, opening)
         asked = recent is not None or self._too_dear(firm.quote)
@@ -138,9 +137,12 @@ class Budget:
         self, draft: Generation, model: Model, max_credits: float | None, opening: Opening
     ) -> errors.OverCap | None:
         """Return the refusal that a call would meet, if a cap or its ceiling is against it."""
+        ceiling = _credits(max_credits)
+        if not self._capped(ceiling, opening):
+            return None
         firm, _ = self._firm(draft, model)
         try:
-            self._hold_to_caps(firm.quote, _credits(max_credits), opening)
+            self._hold_to_caps(firm.quote, ceiling, opening)
             hold_to_cap(firm.quote.credits, self.settings.max_per_day, opening.spent_today)
         except errors.OverCap as refusal:
             return refusal
@@ -155,6 +157,11 @@ class Budget:
         if sent == draft.arguments:  # then it is quoted already
             return draft, sent
         return replace(draft, quote=pricing.quote(model, sent, today)), sent
+
+    def _capped(self, ceiling: Decimal | None, opening: Opening) -> bool:
+        """Say whether there is anything that a price could pass."""
+        caps = (self.settings.max_per_generation, self.settings.max_per_day, ceiling)
+        return any(cap is not None for cap in caps) or bool(opening.allowances)
 
     def _hold_to_caps(self, quote: Quote, ceiling: Decimal | None, opening: Opening) -> None:
         """Refuse what a cap of the person, or the call's own ceiling, does not allow."""

@@ -365,4 +365,4 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
 
 def printable_fields(fields: Mapping[str, Any]) -> Structure:
     """Return the fields that have a value, with nothing in them that does more than be read."""
-    return {name: printable_values(value) for name, value in without_none(fields).items()}
+    return {name: printable_values(fields[name]) for name in fields if fields[name] is not None}
