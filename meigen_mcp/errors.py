@@ -179,7 +179,7 @@ class LedgerUnavailable(MeigenError):
     code = "ledger_unavailable"
     charged: Charged = "unknown"
     retryable = True
-    next = "Ask the person to mend the ledger as the message says, then call again."
+    next = "Where the message says what to mend, ask the person to do it; then call again."
 
     def __init__(
         self, what: str, fix: str = "", *, damaged: bool = False, unsure: bool = False
