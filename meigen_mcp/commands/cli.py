@@ -125,6 +125,7 @@ def _loaded_for_good() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
+        gc.set_threshold(10_000)  # after 700, as usual, is tens of times a call, and 3 % of it
         gc.enable()
 
 
