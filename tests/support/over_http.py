@@ -4,7 +4,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +24,16 @@ from meigen_mcp.settings import Settings
 from meigen_mcp.transports import auth, http
 
 SERVE = [sys.executable, "-m", "meigen_mcp", "serve"]
+_TAKE_TIME = """
+from meigen_mcp.commands.cli import main
+from meigen_mcp.transports import connections, http, stdio
+
+stdio.ANSWERED_WITHIN = http.ANSWERED_WITHIN = connections.ANSWERED_WITHIN = 60
+stdio.LONGEST_END = http.LONGEST_END = 60
+main()
+"""
+UNHURRIED = [sys.executable, "-c", _TAKE_TIME, "serve"]
+"""A server that ends as every other, but gives up no answer where a machine stands still."""
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
     "io.modelcontextprotocol/clientCapabilities": {},
@@ -87,13 +97,13 @@ class Served:
 
 @asynccontextmanager
 async def process(
-    folder: Path, sandbox: str, *options: str, **variables: str
+    folder: Path, sandbox: str, *options: str, serve: Sequence[str] = SERVE, **variables: str
 ) -> AsyncIterator[Served]:
     """Run `serve --http` on a free port until it has ended or the block has.
 
     Its token is the one of the environment, else that which it made.
     """
-    command = [*SERVE, "--http", "--port", "0", *options]
+    command = [*serve, "--http", "--port", "0", *options]
     environ = environment(folder, sandbox, **variables)
     async with await anyio.open_process(command, stdin=None, env=environ) as running:
         assert running.stderr is not None

@@ -23,6 +23,7 @@ from support.over_http import (
     HELLO,
     MODERN,
     SERVE,
+    UNHURRIED,
     Served,
     connected,
     environment,
@@ -531,7 +532,10 @@ async def test_an_idle_server_ends_quietly(number: signal.Signals, tmp_path: Pat
 async def test_a_waiting_call_is_answered_at_the_end(mode: Mode, tmp_path: Path) -> None:
     """It says how its generation stands."""
     call = {"name": "generate_image", "arguments": {**STALL, "wait": 40}}
-    async with run_sandbox(speed=0.01) as sandbox, process(tmp_path, sandbox) as served:
+    async with (
+        run_sandbox(speed=0.01) as sandbox,
+        process(tmp_path, sandbox, serve=UNHURRIED) as served,
+    ):
         named = await session(served) if mode == "legacy" else {}
         call["_meta"] = {"progressToken": 1}
         async with asked(served, mode, "tools/call", call, **named) as answer:
@@ -553,7 +557,7 @@ async def test_an_open_listen_stream_ends_with_its_result(tmp_path: Path) -> Non
     wanted = {"notifications": {"resourcesListChanged": True}}
     async with (
         run_sandbox() as sandbox,
-        process(tmp_path, sandbox) as served,
+        process(tmp_path, sandbox, serve=UNHURRIED) as served,
         asked(served, "auto", "subscriptions/listen", wanted) as answer,
     ):
         lines = answer.aiter_lines()
@@ -569,7 +573,7 @@ async def test_an_open_stream_of_2025_ends(tmp_path: Path) -> None:
     """It is closed as HTTP closes a stream."""
     async with (
         run_sandbox() as sandbox,
-        process(tmp_path, sandbox) as served,
+        process(tmp_path, sandbox, serve=UNHURRIED) as served,
         served.client() as client,
     ):
         named = {**ACCEPT, **await session(served)}

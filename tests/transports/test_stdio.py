@@ -5,7 +5,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,11 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from support.in_memory import MODES, TOKEN, Mode
-from support.over_http import patient
+from support.over_http import SERVE, UNHURRIED, patient
 
 from meigen_mcp.sandbox.running import run_sandbox
 
 PNG = b"\x89PNG\r\n\x1a\n"
-SERVE = ["-m", "meigen_mcp", "serve"]
 STALL = {"prompt": "sandbox:stall", "modelId": "z-image-turbo"}
 ENVELOPE = {
     "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -111,13 +110,18 @@ class Wire:
 
 @asynccontextmanager
 async def served(
-    folder: Path, origin: str, mode: Mode, *options: str, **variables: str
+    folder: Path,
+    origin: str,
+    mode: Mode,
+    *options: str,
+    serve: Sequence[str] = SERVE,
+    **variables: str,
 ) -> AsyncIterator[Wire]:
     """Run a server and meet it with a raw client."""
     errors = folder / "stderr.txt"
     with errors.open("w") as stderr:
         async with await anyio.open_process(
-            [sys.executable, *SERVE, *options],
+            [*serve, *options],
             stderr=stderr,
             env=environment(folder, origin, **variables),
         ) as process:
@@ -133,7 +137,7 @@ async def test_the_main_job_over_a_real_pipe(mode: Mode, tmp_path: Path) -> None
     """An image and a video are made, saved, listed and read back by the SDK's own client."""
     async with run_sandbox(speed=0.01) as origin:
         server = StdioServerParameters(
-            command=sys.executable, args=SERVE, env=environment(tmp_path, origin)
+            command=SERVE[0], args=SERVE[1:], env=environment(tmp_path, origin)
         )
         async with Client(stdio_client(server), mode=mode) as client:
             image = await client.call_tool("generate_image", {"prompt": "a fox"})
@@ -196,7 +200,7 @@ async def test_a_medium_of_five_mebibytes_arrives(mode: Mode, tmp_path: Path) ->
     """Over a pipe there is no limit of an event."""
     async with run_sandbox(speed=0) as origin:
         server = StdioServerParameters(
-            command=sys.executable, args=SERVE, env=environment(tmp_path, origin)
+            command=SERVE[0], args=SERVE[1:], env=environment(tmp_path, origin)
         )
         async with Client(stdio_client(server), mode=mode) as client:
             made = await client.call_tool("generate_image", {"prompt": "a fox"})
@@ -286,16 +290,19 @@ async def test_a_sandbox_without_a_name_leaves_nothing_behind(
 @pytest.mark.parametrize("mode", MODES)
 async def test_a_waiting_call_is_answered_at_the_end(mode: Mode, how: str, tmp_path: Path) -> None:
     """It says how its generation stands; an open stream ends with its proper result."""
-    async with run_sandbox(speed=0.01) as origin, served(tmp_path, origin, mode) as wire:
+    async with (
+        run_sandbox(speed=0.01) as origin,
+        served(tmp_path, origin, mode, serve=UNHURRIED) as wire,
+    ):
         await wire.connect()
         await wire.send("tools/call", {"name": "generate_image", "arguments": STALL}, 2)
         # That of records is the call's; the tools' may come before it, when the live list is there.
         await wire.until("method", "notifications/resources/list_changed")
         await end(wire, how)
         status, last, stderr = await wire.ended()
+    assert (status, stderr) == (0, "")
     answers = {line["id"]: line["result"] for line in last if "id" in line}
     structure = answers[2]["structuredContent"]
-    assert (status, stderr) == (0, "")
     assert structure["status"] in ("queued", "submitting", "processing")
     assert not answers[2].get("isError")
     assert set(answers) == ({1, 2} if mode == "auto" else {2})
@@ -321,7 +328,7 @@ async def test_a_client_that_is_gone_ends_it_quietly(tmp_path: Path) -> None:
     hello = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": HELLO}
     reader, writer = os.pipe()
     process = await anyio.open_process(
-        [sys.executable, *SERVE], stdout=writer, env=environment(tmp_path, "http://127.0.0.1:9")
+        SERVE, stdout=writer, env=environment(tmp_path, "http://127.0.0.1:9")
     )
     os.close(reader)
     os.close(writer)
