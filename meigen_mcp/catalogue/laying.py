@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from meigen_mcp.catalogue.models import Catalogue, Model, Price, PriceKind, Table
+from meigen_mcp.catalogue.models import LIVE, Catalogue, Model, Price, PriceKind, Table
 
 
 def merge(
@@ -31,7 +31,7 @@ def merge(
             continue
         if row.id in catalogue.retired:
             continue
-        base = old or catalogue.facts.get(row.id) or Model(id=row.id, source=("live",))
+        base = old or catalogue.facts.get(row.id) or Model(id=row.id, source=(LIVE,))
         facts = dict(row.facts)
         if (new := facts.get("continuation")) is not None and base.continuation is not None:
             said = {name: getattr(new, name) for name in new.model_fields_set}
@@ -100,4 +100,4 @@ def _coherent(model: Model) -> Model:
 def _prices(tables: Mapping[str, Table], today: date, kind: PriceKind) -> tuple[Price, ...]:
     if not tables:
         return ()
-    return (Price.model_validate({"from": today, "kind": kind, "source": "live", **tables}),)
+    return (Price.model_validate({"from": today, "kind": kind, "source": LIVE, **tables}),)

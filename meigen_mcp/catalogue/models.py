@@ -26,6 +26,8 @@ Table = TypeAliasType("Table", "Decimal | dict[str, Table]")
 
 
 DRAFT_RESOLUTION = "480p"
+LIVE = "live"
+"""The source of what MeiGen's own list says."""
 """Of a draft (release notes 3.2.0 of the official client); its final is in 1080p."""
 
 
@@ -34,7 +36,11 @@ class _Facts(BaseModel):
 
 
 class Price(_Facts):
-    """A dated price list; the name of a table says its unit."""
+    """A dated price list; the name of a table says its unit.
+
+    Attributes:
+        since: the first day on which it counts; of MeiGen's own list the day on which it was read.
+    """
 
     since: date = Field(alias="from")
     kind: PriceKind
@@ -47,7 +53,7 @@ class Price(_Facts):
     @property
     def fallback(self) -> bool:
         """Whether it is the live list's one figure, which counts where nothing else does."""
-        return self.source == "live" and self.kind == "estimate"
+        return self.source == LIVE and self.kind == "estimate"
 
 
 class Option(_Facts):

@@ -12,7 +12,7 @@ from decimal import Decimal
 from itertools import product
 from typing import Any, Literal, NamedTuple
 
-from meigen_mcp.catalogue.models import DRAFT_RESOLUTION, Continuation, Model, Price, Table
+from meigen_mcp.catalogue.models import DRAFT_RESOLUTION, LIVE, Continuation, Model, Price, Table
 from meigen_mcp.catalogue.rules import absent
 
 QuoteKind = Literal["exact", "estimate", "at_least", "unknown"]
@@ -65,7 +65,7 @@ def quote(model: Model, arguments: Mapping[str, Any], on: date, *, named: bool =
         kind: QuoteKind = "estimate" if found.kind == "exact" else found.kind
         found = replace(found, kind=kind, basis=f"a draft as a clip in 480p: {found.basis}")
     if found.kind == "unknown" and len(prices) < len(model.prices):
-        first = min(price.since for price in model.prices if price.since > on)
+        first = min(price.since for price in model.prices if price not in prices)
         return replace(found, basis=f"{found.basis} on {on}; a price list counts from {first} on")
     if named or found.kind == "unknown":
         return found
@@ -202,8 +202,11 @@ def _amount(found: Quote) -> Decimal:
 
 
 def _current(model: Model, on: date) -> list[Price]:
-    """Return the price lists that count, the newest first."""
-    return [price for price in reversed(model.prices) if price.since <= on]
+    """Return the price lists that count, the newest first.
+
+    What MeiGen's list says counts whatever the clock says: that may have been set back since.
+    """
+    return [p for p in reversed(model.prices) if p.source == LIVE or p.since <= on]
 
 
 def _priced(

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple, Protocol
 
 from meigen_mcp.errors import OverCap
+from meigen_mcp.generation import Generation
 
 TEAM = "team"
 """Stands for all people together, and whoever needs no sign-in, where caps are set."""
@@ -132,6 +133,15 @@ def hold(wanted: Decimal | None, allowances: Sequence[Allowance]) -> None:
                 " (`meigen-mcp team cap`), or credits are free again as the time passes. Nothing"
                 " was sent or charged."
             )
+
+
+def hold_intent(job: Generation, allowances: Sequence[Allowance]) -> None:
+    """Refuse an intent that does not fit under a cap; whether a lower bound does, nobody knows.
+
+    Raises:
+        OverTeamCap: as `hold`.
+    """
+    hold(job.reserved if job.quote.bounded else None, allowances)
 
 
 def left(allowances: Sequence[Allowance], days: int) -> Decimal | None:

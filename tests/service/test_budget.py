@@ -13,6 +13,7 @@ from support.workbench import Someone, Workbench, answers, workbench
 
 from meigen_mcp import errors
 from meigen_mcp.catalogue.pricing import Quote
+from meigen_mcp.ledger.spending import DAY
 from meigen_mcp.ledger.team import TEAM, Caps
 from meigen_mcp.sandbox.state import Options
 from meigen_mcp.service.person import Question, Verdict
@@ -25,6 +26,7 @@ VIDEO: dict[str, Any] = {
     "duration": 10,
     "wait": 0,
 }  # 200 credits
+CLIP = "https://images.meigen.ai/a.mp4"
 
 
 async def test_a_cap_per_generation_refuses_a_dearer_quote(tmp_path: Path) -> None:
@@ -96,6 +98,41 @@ async def test_an_unknown_price_counts_as_over_what_the_team_may_spend(tmp_path:
         on.wire.faults["models"] = [answers(500, body={})] * 9
         with pytest.raises(errors.OverCap, match="so the team's cap of 1000 credits in 30 days"):
             await on.generate(modelId="flux2-klein")
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry", "real"])
+async def test_a_lower_bound_counts_as_over_what_the_team_may_spend(
+    dry: bool, tmp_path: Path
+) -> None:
+    """Under a team's cap alone, and a dry run says so."""
+    call = {**VIDEO, "referenceVideo": CLIP, "referenceVideoDuration": 3}
+    async with workbench(tmp_path) as on:
+        await on.ledger.team.set_caps(TEAM, Caps(day=Decimal(1000)))
+        refused = "so the team's cap of 1000 credits in 24 hours cannot be kept"
+        if dry:
+            outcome = await on.generate("generate_video", dryRun=True, **call)
+            assert outcome.objection is not None
+            assert refused in outcome.objection.message
+        else:
+            with pytest.raises(errors.OverCap, match=refused):
+                await on.generate("generate_video", **call)
+        assert on.wire.posts() == []
+
+
+async def test_a_live_price_counts_whatever_the_clock_is_set_to(tmp_path: Path) -> None:
+    """Read just after midnight; set back by three seconds, it is the day before."""
+    dear = {"id": "nanobanana-2", "type": "image", "extra_config": {"pricing": 50}}
+    no = Someone("declined")
+    async with workbench(tmp_path, MEIGEN_CONFIRM_ABOVE="10") as on:
+        on.wire.faults["models"] = [answers(200, body={"success": True, "models": [dear]})]
+        on.clock.now = (on.clock.now // DAY + 1) * DAY + 1
+        await on.service.catalogue.refresh()
+        for step in (0, -3):
+            on.clock.set(step)
+            with pytest.raises(errors.Declined):
+                await on.generate(modelId="nanobanana-2", person=no)
+        assert [question.quote.credits for question in no.asked] == [50, 50]
+        assert on.wire.posts() == []
 
 
 async def test_what_does_not_fit_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:

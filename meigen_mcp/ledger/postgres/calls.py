@@ -21,7 +21,7 @@ from meigen_mcp.ledger.postgres.rows import Connection
 from meigen_mcp.ledger.postgres.shelf import APPROVED, NAME, get_note
 from meigen_mcp.ledger.postgres.team import allowances, caps_set, spent, used
 from meigen_mcp.ledger.spending import DAY, HOUR, hold_to_cap
-from meigen_mcp.ledger.team import hold
+from meigen_mcp.ledger.team import hold_intent
 
 # A call that its replica will hardly answer any more leaves an orphan too: whoever was cut off
 # calls again at once, before the lease of that one has ended.
@@ -169,7 +169,7 @@ class PostgresCalls:
                 await db.execute(b"SELECT FROM meigen.teams WHERE id = '' FOR UPDATE")
                 held = await used(db, self._accounts.person, job.created_at, caps)
                 try:
-                    hold(job.reserved, held)
+                    hold_intent(job, held)
                 except OverCap:
                     if await rows.find(db, owned.account, job.request_id) is None:
                         raise

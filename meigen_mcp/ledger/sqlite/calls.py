@@ -20,7 +20,7 @@ from meigen_mcp.ledger.sqlite.records import last_balance
 from meigen_mcp.ledger.sqlite.spending import spent
 from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
-from meigen_mcp.ledger.team import hold
+from meigen_mcp.ledger.team import hold_intent
 
 _ALIKE = f"account {LISTED} AND fingerprint = ? AND (abandoned = 1 OR parked = 1)"
 _LEFT = (
@@ -135,7 +135,7 @@ class SqliteCalls:
             use_offer(db, account, job, needed=terms.by_offer)
             if terms.cap_per_day is not None:
                 hold_to_cap(job.reserved, terms.cap_per_day, spent(db, now - DAY))
-            hold(job.reserved, allowances(db, self._accounts.person, now))
+            hold_intent(job, allowances(db, self._accounts.person, now))
             if terms.approved:
                 notes.put(db, notes.APPROVED.format(account), now)
             owned = replace(

@@ -9,6 +9,7 @@ import pytest
 from support.calls import NOW, intent
 from support.engines import Place
 
+from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import OverCap
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.calls import Terms
@@ -111,6 +112,15 @@ async def test_an_unknown_price_fits_under_no_cap(ledger: Ledger) -> None:
     await ledger.team.set_caps(EACH, caps(month=1000))
     with pytest.raises(OverCap, match="The price is not known, so your cap of 1000 credits"):
         await ledger.of(ANN.id).calls.add(intent(reserved=None), Terms())
+
+
+async def test_a_price_that_is_only_a_lower_bound_fits_under_no_cap(ledger: Ledger) -> None:
+    """The cap may have been set since the call was judged, while its references were uploaded."""
+    floor = intent(quote=Quote(Decimal(5), "at_least", "at least 5"))
+    await ledger.of(ANN.id).calls.add(floor, Terms())
+    await ledger.team.set_caps(TEAM, caps(month=1000))
+    with pytest.raises(OverCap, match="The price is not known, so the team's cap of 1000 credits"):
+        await ledger.of(ANN.id).calls.add(replace(floor, request_id="another"), Terms())
 
 
 async def test_what_is_written_down_already_is_not_refused(ledger: Ledger) -> None:
