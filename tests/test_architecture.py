@@ -1,7 +1,10 @@
 """The shape of the code: who may import whom, and who alone may do what."""
 
 import ast
+import re
+import sys
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -154,6 +157,20 @@ def test_a_library_has_one_home() -> None:
         "msvcrt": set[str](),
     }
     assert {library: {name.split(".")[0] for name in _users(library)} for library in homes} == homes
+
+
+def test_what_is_imported_is_asked_for() -> None:
+    """What comes with another library alone is gone with its next release."""
+    parts = {"mcp_types": "mcp", "httpcore": "httpx", "h11": "uvicorn", "psycopg_pool": "psycopg"}
+    asked_for = {
+        re.split(r"[^a-z0-9-]", name.lower(), maxsplit=1)[0]
+        for name in metadata.requires("meigen-mcp") or ()
+    }
+    brings = metadata.packages_distributions()
+    imported = {name.split(".")[0] for path in MODULES for name in _imports(path)}
+    others = imported - sys.stdlib_module_names - {"meigen_mcp", "__future__"}
+    named = {parts.get(name, brings.get(name, [name])[0]).lower() for name in others}
+    assert {name.replace("_", "-") for name in named} - asked_for == set()
 
 
 def test_only_its_own_engine_needs_what_an_extra_brings() -> None:
