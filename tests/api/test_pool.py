@@ -121,6 +121,26 @@ async def test_what_fails_is_closed_and_leaves_its_place(network: Network) -> No
     assert (network.closed, network.used) == ([*"abc"], ["d"])
 
 
+async def test_a_body_that_cannot_be_closed_leaves_its_place_too(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few of them would take all the places, and nothing would be sent any more."""
+
+    async def broken(_: httpx.ByteStream) -> None:
+        raise httpx.ReadError("")
+
+    by = Pool(1)
+    with monkeypatch.context() as patched:
+        patched.setattr(httpx.ByteStream, "aclose", broken)
+        for _ in range(3):
+            with pytest.raises(httpx.ReadError):
+                async with sent(by, network):
+                    pass
+    async with sent(by, network):
+        pass
+    assert len(network.used) == 4
+
+
 async def test_what_is_idle_for_long_is_closed(
     network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,6 +173,15 @@ async def test_what_changed_before_this_process_noticed_anything_is_heard_of(
     assert heard == [job]
 
 
+async def test_what_changes_while_its_listener_is_busy_is_heard_of(ledger: Ledger) -> None:
+    """Whoever was told takes time to tell it on."""
+    changes = ledger.changes.changes(await ledger.changes.version())
+    with anyio.fail_after(20):
+        for _ in range(3):
+            job = await added(ledger)
+            assert await anext(changes) == [job]
+
+
 async def test_what_another_process_changes_is_heard_of(ledger: Ledger, other: Ledger) -> None:
     """Though this one changes nothing."""
     changes = ledger.changes.changes(await ledger.changes.version())

@@ -63,6 +63,29 @@ async def test_that_an_api_knows_keys_is_known_to_all_of_its_origin(place: Place
     assert [await each.queue.keyed() for each in (*same, other)] == [True, True, False]
 
 
+async def test_after_a_step_of_the_clock_all_is_done_now_but_what_waits_for_the_person(
+    ledger: Ledger, other: Ledger
+) -> None:
+    """What another process has is its own to hurry; and no submission is held back."""
+    slot = await _begun(ledger, await added(ledger, intent("sent")))
+    await ledger.queue.end_post(slot, lambda job: job, NOW, hold_until=NOW + 90)
+    await added(ledger, intent("parked", parked=True, next_look=NOW + 3600))
+    await added(ledger, intent("runs", status="processing", next_look=NOW + 60))
+    await added(other, intent("another's", status="processing", next_look=NOW + 60))
+    held = await added(ledger, intent("held"))
+    assert await _begin(ledger, held) is None
+    await ledger.queue.hurry(NOW)
+    looks = {job.prompt: job.next_look for _, job in await ledger.records.newest(9)}
+    del looks["sent"]
+    assert looks == {
+        "parked": NOW + 3600,
+        "runs": NOW,
+        "another's": NOW + 60,
+        "held": NOW,
+    }
+    assert await _begin(ledger, held) is not None
+
+
 async def test_saving_is_tried_anew_but_for_what_another_process_does(
     ledger: Ledger, place: Place
 ) -> None:
