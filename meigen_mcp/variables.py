@@ -101,8 +101,8 @@ SETTINGS = (
     ),
     Setting(
         "MEIGEN_CONFIRM_ABOVE",
-        "Ask you when a quote, or the last hour's spending with it, is above this, and for unknown"
-        " prices; `off` never asks.",
+        "Ask you when a quote, alone or with what the last hour spent unasked, is above this, and"
+        " for unknown prices; `off` never asks.",
         "100",
     ),
     Setting("MEIGEN_MODELS", "Model ids that may be used, separated by commas.", unset="all"),

@@ -82,7 +82,11 @@ def advise(
         case "needs_approval" if price is None:
             return "Run it in a terminal, where you are asked; --yes-up-to covers no unknown price."
         case "needs_approval":
-            hour = f"{recent:f} credits were spent or reserved in the last hour. " if recent else ""
+            hour = (
+                f"{recent:f} credits were spent or reserved unasked in the last hour. "
+                if recent
+                else ""
+            )
             again = f"Run it again with --yes-up-to {price}, or in a terminal, where you are asked."
             return hour + again
         case "queued":

@@ -22,7 +22,7 @@ from meigen_mcp.commands.exits import BY_WEIGHT, Exit, advise, exit_of
 from meigen_mcp.commands.keys import request_id_of
 from meigen_mcp.commands.results import Results
 from meigen_mcp.commands.typed import allow_folder
-from meigen_mcp.errors import LedgerUnavailable, MeigenError
+from meigen_mcp.errors import LedgerUnavailable, MeigenError, OverCap
 from meigen_mcp.generation import SETTLED_AFTER, Generation
 from meigen_mcp.ledger.offers import Offer
 from meigen_mcp.ledger.spending import hold_to_cap
@@ -246,7 +246,7 @@ class _Making:
                 must_agree(draft, known)
                 if not known.parked:
                     self.made.add(index)
-            elif outcome.objection is not None:
+            elif isinstance(outcome.objection, OverCap):  # a quote needs no token
                 raise outcome.objection
         except MeigenError as error:
             self.refuse(error, prompt, index)

@@ -143,10 +143,13 @@ class Budget:
         firm, _ = self._firm(draft, model)
         try:
             self._hold_to_caps(firm.quote, ceiling, opening)
-            hold_to_cap(firm.quote.credits, self.settings.max_per_day, opening.spent_today)
         except errors.OverCap as refusal:
             return refusal
         return None
+
+    def asks(self, quote: Quote, opening: Opening) -> bool:
+        """Say whether the person is asked before a call of this price is made."""
+        return self._too_dear(quote) or self._recent(quote, opening) is not None
 
     def _firm(self, draft: Generation, model: Model) -> tuple[Generation, dict[str, Any]]:
         """Return the draft with the quote that counts for a limit, and what that quote is for."""
@@ -182,6 +185,7 @@ class Budget:
                     f"It would cost {quote.credits:f} credits ({quote.basis}); {name} is {cap:f}."
                     " Nothing was sent or charged."
                 )
+        hold_to_cap(quote.credits, self.settings.max_per_day, opening.spent_today)
         hold(quote.credits if quote.bounded else None, opening.allowances)
         if ceiling is not None and quote.credits is not None and quote.credits > ceiling:
             raise errors.OverCap(

@@ -156,5 +156,9 @@ def _question(draft: Generation, recent: Decimal | None) -> str:
         if quote.credits is not None
         else "at a price that is not known"
     )
-    hour = "" if recent is None else f" {recent:f} credits were spent or reserved in the last hour."
+    hour = (
+        ""
+        if recent is None
+        else f" {recent:f} credits were spent or reserved unasked in the last hour."
+    )
     return f"Make one {draft.media_type} with {draft.model_id} {price}? ({quote.basis}){hour}"

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from meigen_mcp.catalogue.pricing import Quote
-from meigen_mcp.errors import OverCap, Problem
+from meigen_mcp.errors import Problem, Refusal
 from meigen_mcp.generation import Generation
 from meigen_mcp.ledger.team import Allowance
 from meigen_mcp.reports import Balance
@@ -50,6 +50,7 @@ class Outcome:
         uploaded: how many copies of local references became public for it.
         preview: the path of a small picture of the result, whoever may be told of paths.
         objection: why the call of a dry run would be refused.
+        asks: the person is asked before the call of a dry run is made.
         cheaper: settings of the same model that cost less.
         recent: the credits of the last hour, where they are why approval is needed.
         balance: the credits as last told, with the time of that.
@@ -74,7 +75,8 @@ class Outcome:
     repeated: bool = False
     uploaded: Copies = NO_COPIES
     preview: str | None = None
-    objection: OverCap | None = None
+    objection: Refusal | None = None
+    asks: bool = False
     cheaper: tuple[tuple[str, Quote], ...] = ()
     recent: Decimal | None = None
     balance: tuple[Balance, float] | None = None

@@ -197,10 +197,8 @@ class Service:
         draft = make_draft(model, given, quote, references, body=body, now=self.clock())
         if control["dryRun"]:
             return await self._dry_run(draft, model, control["maxCredits"])
-        if self.settings.token is None:
-            raise errors.MissingToken(
-                "MEIGEN_API_TOKEN is not set, so nothing can be generated. Nothing was sent."
-            )
+        if (tokenless := self._tokenless()) is not None:
+            raise tokenless
         usual = args.WAITS[tool].default or 0.0
         wait = usual if control["wait"] is None else float(control["wait"])
         polled = person.polls and control["wait"] != 0  # 0 asks for an answer, done or not
@@ -286,7 +284,15 @@ class Service:
             replace(draft, expected_seconds=expected),
             "dry_run",
             balance=opening.balance,
-            objection=objection,
+            objection=objection or self._tokenless(),
+            asks=self._budget.asks(draft.quote, opening),
+        )
+
+    def _tokenless(self) -> errors.MissingToken | None:
+        if self.settings.token is not None:
+            return None
+        return errors.MissingToken(
+            "MEIGEN_API_TOKEN is not set, so nothing can be generated. Nothing was sent."
         )
 
     # --- looking --------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 Names the tool, the id and the ceiling to pass: a model follows what stands there.
 """
 
-from meigen_mcp.errors import MeigenError
 from meigen_mcp.generation import SETTLED_AFTER, Generation
 from meigen_mcp.service import finals
 from meigen_mcp.service.results import SANDBOXED, STARTS_ANEW, Outcome
@@ -53,7 +52,7 @@ def sentence(result: Outcome, now: float) -> str:
         case "needs_approval":
             words = _ask_person(result)
         case "dry_run":
-            words = _after_dry_run(result.objection)
+            words = _after_dry_run(result)
         case _:
             words = job.error.next if job.error else "Call check_status again later."
             words += _retry(job)
@@ -170,10 +169,11 @@ def _results(job: Generation) -> str:
     )
 
 
-def _after_dry_run(objection: MeigenError | None) -> str:
-    if objection is None:
-        return "Call again without dryRun to make it; nothing was sent."
-    return f"It would be refused: {objection.message} {objection.next}"
+def _after_dry_run(result: Outcome) -> str:
+    if (refusal := result.objection) is not None:
+        return f"It would be refused: {refusal.message} {refusal.next}"
+    asked = ", and the person is asked first" if result.asks else ""
+    return f"Call again without dryRun to make it{asked}; nothing was sent."
 
 
 def _starts(result: Outcome, now: float) -> str:
@@ -199,7 +199,7 @@ def _ask_person(result: Outcome) -> str:
         if not quote.bounded:
             price += ", the charge may differ"
     if result.recent is not None:
-        price += f", and {result.recent:f} were spent or reserved in the last hour"
+        price += f", and {result.recent:f} were spent or reserved unasked in the last hour"
     balance = ""
     if result.balance is not None and result.balance[0].purchased is not None:
         balance = (

@@ -362,7 +362,9 @@ async def test_small_calls_that_have_added_up_need_a_yes_too(script: Script) -> 
     for _ in range(2):
         status, (answer,) = await script.run(order(), confirm_above=Decimal(7))
     assert (status, script.charged) == (Exit.NEEDS_YES, PRICE)
-    assert answer["next"].startswith("5 credits were spent or reserved in the last hour. Run it ")
+    assert answer["next"].startswith(
+        "5 credits were spent or reserved unasked in the last hour. Run it "
+    )
 
 
 async def test_a_quote_is_shown_and_nothing_kept(script: Script) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
+from support.in_memory import TOKEN
 from support.ledger_file import execute
 from support.workbench import Someone, Workbench, answers, workbench
 
@@ -141,6 +142,39 @@ async def test_what_does_not_fit_is_refused_before_anybody_is_asked(tmp_path: Pa
         await on.ledger.team.set_caps(TEAM, Caps(day=Decimal(4)))
         with pytest.raises(errors.OverCap, match="the team's cap of 4 credits in 24 hours"):
             await on.generate(modelId="nanobanana-2")
+
+
+async def test_what_the_day_has_no_room_for_is_refused_before_anybody_is_asked(
+    tmp_path: Path,
+) -> None:
+    """Where a part of it is spent already, too; a dry run says the same."""
+    limits: dict[str, Any] = {"MEIGEN_MAX_CREDITS_PER_DAY": "9", "MEIGEN_CONFIRM_ABOVE": "0"}
+    asked = Someone("approved")
+    async with workbench(tmp_path, **limits) as on:
+        await on.generate(modelId="nanobanana-2", wait=0, person=asked)
+        call: dict[str, Any] = {"prompt": "another", "modelId": "nanobanana-2"}
+        with pytest.raises(errors.OverCap, match="5 of MEIGEN_MAX_CREDITS_PER_DAY 9") as refused:
+            await on.generate(person=asked, **call)
+        told = await on.generate(dryRun=True, **call)
+    assert told.objection is not None
+    assert (told.objection.message, len(asked.asked)) == (refused.value.message, 1)
+
+
+async def test_a_dry_run_says_what_comes_before_the_call(tmp_path: Path) -> None:
+    """A question, and a token."""
+    told = {}
+    for limit, token in (("5", TOKEN), ("4", TOKEN), ("4", "")):
+        settings: dict[str, Any] = {"MEIGEN_CONFIRM_ABOVE": limit, "MEIGEN_API_TOKEN": token}
+        async with workbench(tmp_path / f"{limit}{token}", **settings) as on:
+            outcome = await on.generate(modelId="nanobanana-2", dryRun=True)
+        told[limit, bool(token)] = views.outcome(outcome, on.clock())["next"]
+    assert told == {
+        ("5", True): "Call again without dryRun to make it; nothing was sent.",
+        ("4", True): "Call again without dryRun to make it, and the person is asked first;"
+        " nothing was sent.",
+        ("4", False): "It would be refused: MEIGEN_API_TOKEN is not set, so nothing can be"
+        f" generated. Nothing was sent. {errors.MissingToken.next}",
+    }
 
 
 async def test_max_credits_refuses_a_dearer_quote(tmp_path: Path) -> None:
@@ -380,7 +414,7 @@ async def test_small_calls_add_up_until_the_person_is_asked(tmp_path: Path) -> N
             on.clock.now += 1
         assert asked == [0, 0, 1, 1, 1, 2]
         assert person.asked[0].message.endswith(
-            " 10 credits were spent or reserved in the last hour."
+            " 10 credits were spent or reserved unasked in the last hour."
         )
 
 
@@ -422,7 +456,7 @@ async def test_of_calls_that_are_too_much_only_together_the_later_one_is_asked_a
         waiting = [outcome for outcome in made if outcome.status == "needs_approval"]
         if answer == "approved":
             assert (len(asked), len(waiting), int(await one.spent())) == (1, 0, 10)
-            assert "5 credits were spent or reserved in the last hour" in asked[0]
+            assert "5 credits were spent or reserved unasked in the last hour" in asked[0]
         else:
             assert [outcome.recent for outcome in waiting] == [Decimal(5)]
             assert await one.spent() == 5
@@ -439,7 +473,7 @@ async def test_who_cannot_be_asked_in_a_form_is_told_why_too(tmp_path: Path) -> 
         ("needs_approval", None),
     ]
     assert (
-        "it costs 5 credits, and 5 were spent or reserved in the last hour"
+        "it costs 5 credits, and 5 were spent or reserved unasked in the last hour"
         in views.outcome(second, 0)["next"]
     )
 

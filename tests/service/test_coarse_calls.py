@@ -109,7 +109,9 @@ async def test_where_others_were_faster_the_person_is_asked_within_six_times(
         person = Someone("approved")
         made = await on.generate(person=person, **IMAGE)
         assert (made.status, len(on.wire.posts())) == ("completed", 1)
-        assert "10 credits were spent or reserved in the last hour" in person.asked[0].message
+        assert (
+            "10 credits were spent or reserved unasked in the last hour" in person.asked[0].message
+        )
     assert sum(asked.values()) == 6
 
 
