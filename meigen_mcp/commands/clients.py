@@ -25,8 +25,11 @@ Commands = Callable[[str, "Scope", str, "Launch | None"], list[list[str]]]
 HTTP_TOKEN = "MEIGEN_HTTP_TOKEN"  # noqa: S105  # the name of a variable
 TOKEN_OF_URL = (
     f"{HTTP_TOKEN} is the token of that server, where `meigen-mcp serve --show-token` shows it: set"
-    " it where the client is started, or type it when the client asks."
+    " it where the client is started, or type it when the client asks. For a server that asks for"
+    " none, add --no-token."
 )
+_OF_TOKEN = ("headers", "bearer_token_env_var")
+"""The members of an entry for an address that bring the token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,19 +157,26 @@ class Client:
         _inside(document, self.container)
         return dict(document)
 
-    def remote_snippet(self, name: str, url: str) -> str:
+    def remote_snippet(self, name: str, url: str, *, token: bool) -> str:
         """Return what the person adds by hand for a server at an address.
 
+        Args:
+            name: the server's name in the configuration.
+            url: the address.
+            token: whether that server asks for one.
+
         Raises:
-            ConfigurationRefused: it takes no address with a token.
+            ConfigurationRefused: it takes no address.
         """
         if self.remote is None:
             raise ConfigurationRefused(
-                f"{self.title} takes no address with a token in its configuration; leave --url"
-                " out, and it starts the server itself."
+                f"{self.title} takes no address in its configuration; leave --url out, and it"
+                " starts the server itself."
             )
-        snippet = self.snippet(name, self.remote(url))
-        if self.id != "vscode":
+        entry = self.remote(url)
+        left_out = () if token else _OF_TOKEN
+        snippet = self.snippet(name, {k: v for k, v in entry.items() if k not in left_out})
+        if self.id != "vscode" or not token:
             return snippet
         question = {"type": "promptString", "id": "meigen", "description": HTTP_TOKEN}
         inputs = [question | {"password": True}]

@@ -81,7 +81,8 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # as above
     name = "address"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return it, if it is one of the web without a secret in it."""
-        if not re.fullmatch(r"https?://[^\s/@\"'\\]+(/[^\s@\"'\\]*)?", value, re.ASCII):
+        """Return it, if it is one of the web without a secret in it; /mcp where it has no path."""
+        found = re.fullmatch(r"(https?://[^\s/?#@\"'\\]+)([/?#][^\s@\"'\\]*)?", value, re.ASCII)
+        if not found:
             self.fail("write it as http://127.0.0.1:8765/mcp or https://NAME/mcp", param, ctx)
-        return value
+        return f"{found[1]}/mcp" if found[2] in (None, "/") else value

@@ -65,7 +65,13 @@ def settings_with_folder() -> Settings:
 @click.option(
     "--url",
     type=Address(),
-    help="Print what to add by hand for a server at this address; the token stays out of it.",
+    help="Print what to add by hand for a server at this address; the token stays out of it."
+    " Without a path it means /mcp.",
+)
+@click.option(
+    "--no-token",
+    is_flag=True,
+    help="With --url: that server asks for no token, or has people sign in.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the change, do nothing.")
 @click.option("--remove", is_flag=True, help="Take the server out again.")
@@ -80,6 +86,7 @@ def install(
     reference_dirs: tuple[Path, ...],
     name: str,
     url: str | None,
+    no_token: bool,
     dry_run: bool,
     remove: bool,
     show: bool,
@@ -96,8 +103,10 @@ def install(
         taken = f"; {sandbox} was taken for the name of a sandbox" if sandbox else ""
         raise click.UsageError(f"name a client: {', '.join(CLIENTS)}{taken}")
     in_sandbox = sandbox is not None
-    if url and (in_sandbox or token_file or new_token or reference_dirs or remove):
-        raise click.UsageError("--url goes with --scope and --name only")
+    here = in_sandbox or token_file or new_token or reference_dirs or remove
+    if here if url else no_token:
+        use = "--url goes with --scope, --name and --no-token only, and --no-token with --url only"
+        raise click.UsageError(use)
     if new_token and (in_sandbox or token_file or remove):
         raise click.UsageError("--new-token goes without --sandbox, --token-file and --remove")
     loaded = settings.load()
@@ -115,9 +124,8 @@ def install(
         machine = Machine.this()
         where = flat(f"{request.client.title}: {request.client.path(machine, request.scope)}")
         if url:
-            said = request.client.remote_snippet(name, url)
-            say(where, err=True)
-            say(TOKEN_OF_URL, err=True)
+            said = request.client.remote_snippet(name, url, token=not no_token)
+            say(where if no_token else f"{where}\n{TOKEN_OF_URL}", err=True)
             say(said)
             return
         if show:

@@ -110,9 +110,10 @@ async def serve(settings: Settings, access: Access, host: str, port: int) -> Non
                     )
                 if not access.discreet:
                     log.info(
-                        "this prints what a client needs: meigen-mcp install CLIENT --url %s%s",
+                        "this prints what a client needs: meigen-mcp install CLIENT --url %s%s%s",
                         origin,
                         PATH,
+                        "" if access.asks else " --no-token",
                     )
                 if settings.sandbox is not None:
                     log.info("this is the sandbox: nothing here is real")

@@ -900,7 +900,7 @@ def test_the_entry_for_an_address_is_printed_without_the_token(
     assert "secret-" not in result.output
     if client not in AT_URL:
         assert (result.exit_code, result.stdout) == (1, "")
-        assert "takes no address with a token" in result.stderr
+        assert "takes no address in its configuration" in result.stderr
         return
     expected = dict(AT_URL[client])
     if "headers" in expected:
@@ -913,6 +913,41 @@ def test_the_entry_for_an_address_is_printed_without_the_token(
     assert TOKEN_OF_URL in result.stderr
 
 
+@pytest.mark.parametrize("client", AT_URL)
+def test_for_a_server_that_asks_for_no_token_the_entry_is_its_address(
+    client: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nothing to fill in, and no word of a token, neither there nor beside it."""
+    monkeypatch.setattr(Machine, "this", lambda: machine(tmp_path))
+    result = CliRunner().invoke(cli.main, ["install", client, "--url", URL, "--no-token"])
+    of_token = ("headers", "bearer_token_env_var")
+    expected = {key: value for key, value in AT_URL[client].items() if key not in of_token}
+    known = CLIENTS[client]
+    alone: dict[str, Any] = {"meigen": expected}
+    for key in reversed(known.container):
+        alone = {key: alone}
+    assert known.read(result.stdout) == alone
+    assert result.stderr == f"{known.title}: {known.path(machine(tmp_path), 'user')}\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("http://127.0.0.1:8765", "http://127.0.0.1:8765/mcp"),
+        ("https://pictures.example/", "https://pictures.example/mcp"),
+        ("http://[::1]:8765", "http://[::1]:8765/mcp"),
+        ("https://pictures.example/mcp", "https://pictures.example/mcp"),
+        ("https://pictures.example/mcp/", "https://pictures.example/mcp/"),
+        ("https://team.example/pictures", "https://team.example/pictures"),
+        ("https://team.example?at=pictures", "https://team.example?at=pictures"),
+    ],
+)
+def test_an_address_without_a_path_means_the_one_that_is_served(typed: str, meant: str) -> None:
+    """A path that is typed stays: a proxy may have any."""
+    result = CliRunner().invoke(cli.main, ["install", "cursor", "--url", typed])
+    assert json.loads(result.stdout)["mcpServers"]["meigen"]["url"] == meant
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -922,6 +957,7 @@ def test_the_entry_for_an_address_is_printed_without_the_token(
         ("--url", 'http://127.0.0.1/"}'),
         ("--url", URL, "--sandbox"),
         ("--url", URL, "--remove"),
+        ("--no-token", "--print"),
     ],
 )
 def test_what_is_no_address_or_does_not_go_with_one_is_refused(words: tuple[str, ...]) -> None:

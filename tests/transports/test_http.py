@@ -453,6 +453,20 @@ async def test_a_token_that_can_be_guessed_is_said_to_be_so_on_this_computer_too
     ]
 
 
+@pytest.mark.parametrize("options", [(), ("--sandbox",), ("--no-token",)])
+async def test_what_a_client_needs_is_printed_as_the_server_asks(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    """With a token or, where none is asked for, without."""
+    async with process(tmp_path, "http://127.0.0.1:9", *options) as served:
+        served.process.send_signal(signal.SIGTERM)
+        await served.ended()
+    told = [line.partition(": ")[2] for line in served.said.splitlines() if "install" in line]
+    command = f"meigen-mcp install CLIENT --url {served.url}"
+    more = " --no-token" if options else ""
+    assert told == [f"this prints what a client needs: {command}{more}"]
+
+
 async def test_an_operator_reads_names_tools_and_credits(tmp_path: Path) -> None:
     """Which names it answers to; then a line a call, with what is new in credits."""
     async with (
