@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,7 +20,6 @@ from meigen_mcp.app import open_database, open_folder, open_ledger
 from meigen_mcp.commands import installed
 from meigen_mcp.commands.clients import Machine
 from meigen_mcp.commands.findings import Finding
-from meigen_mcp.commands.installed import Found
 from meigen_mcp.commands.project_entry import Terms
 from meigen_mcp.commands.tokens import token_path
 from meigen_mcp.media import whole_files
@@ -49,46 +48,49 @@ async def examine(
 
     Args:
         machine: where the clients keep their files; None: that is not known.
-        environment: the variables; by default those of this process, over those of the first
-            client of the person's that has the server, since a terminal seldom has the token.
+        environment: the variables; by default those of this process, over those of each client of
+            the person's that has the server, since a terminal seldom has the token.
         api: makes the client of the API.
         now: the clock.
     """
     found = installed.found(machine) if machine else []
-    first, beneath = _first_of(found)
     own = settings.layered({}) if environment is None else environment
-    merged = {**beneath, **own}
-    sources = {name: "the environment" if own.get(name) else first for name in merged}
-    loaded = settings.load(merged)
-    on_sandbox = loaded.token is None and any(
-        "--sandbox" in launch.command for one in found for launch in one.launches.values()
-    )
-    findings = [_versions(), *_settings(loaded, merged, sources)]
-    findings += _token(loaded, merged, sources, on_sandbox=on_sandbox)
-    findings += _network(merged)
-    findings += [] if on_sandbox else await _reachable(loaded, api)
+    launches = [launch for one in found for launch in one.launches.values()]
+    sandboxed = bool(launches) and all(launch.in_sandbox for launch in launches)
+    environments = installed.environments(found, own)
+    here = settings.load(own).token
+    findings = [_versions()]
+    asked: list[tuple[str | None, ...]] = []
+    for client, merged in environments:
+        sources = {name: "the environment" if own.get(name) else client for name in merged}
+        loaded = settings.load(merged)
+        on_sandbox = sandboxed and loaded.token is None
+        whose = f"{client}: " if len(environments) > 1 else ""
+        findings += _settings(loaded, merged, sources, whose)
+        findings += _token(loaded, merged, sources, whose, on_sandbox=on_sandbox)
+        findings += _network(merged)
+        asks = (loaded.base_url, loaded.upload_url, loaded.token)
+        if not on_sandbox and asks not in asked:
+            asked.append(asks)
+            findings += await _reachable(loaded, api, "" if loaded.token == here else whose)
+        findings += await _works(loaded, api, now())
+    findings.append(_frames())
+    own_file = str(token_path(settings.load(environments[0][1]).data_dir))
+    findings += installed.examine(found, machine, Terms(own_file))
+    return list(dict.fromkeys(findings))  # most is the same for all clients
+
+
+async def _works(loaded: Settings, api: MakeApi, now: float) -> list[Finding]:
+    """Look at what the settings name."""
+    findings = []
     if loaded.sign_in is not None:
         from meigen_mcp.commands import issuer_check  # noqa: PLC0415  # few have people sign in
 
         findings.append(await issuer_check.examine(loaded.sign_in))
-    findings += await _ledger(loaded, now())
+    findings += await _ledger(loaded, now)
     findings += await _models(loaded, api)
     findings.append(_output(loaded, api))
-    findings += _references(loaded)
-    findings.append(_frames())
-    findings += _measured(loaded)
-    own_file = str(token_path(loaded.data_dir))
-    findings += installed.examine(found, machine, Terms(own_file))
-    return findings
-
-
-def _first_of(found: Sequence[Found]) -> tuple[str, Mapping[str, str]]:
-    for one in found:
-        if one.foreign:  # it could send the person's token anywhere
-            continue
-        for launch in one.launches.values():
-            return f"{one.client.title}, {one.path}", launch.environment
-    return "", {}
+    return [*findings, *_references(loaded), *_measured(loaded)]
 
 
 def _wrong(topic: str, problem: errors.Problem) -> Finding:
@@ -105,7 +107,7 @@ def _versions() -> Finding:
 
 
 def _settings(
-    loaded: Settings, merged: Mapping[str, str], sources: Mapping[str, str]
+    loaded: Settings, merged: Mapping[str, str], sources: Mapping[str, str], whose: str
 ) -> Iterator[Finding]:
     for name, value in settings.shown(merged).items():
         if name not in variables.SECRET:
@@ -114,13 +116,15 @@ def _settings(
         yield _wrong("settings", problem)
     caps = (loaded.max_per_generation, loaded.max_per_day)
     if all(cap is None for cap in caps):
-        yield Finding("settings", "No cap on spending is set (MEIGEN_MAX_CREDITS_PER_DAY).")
+        says = f"{whose}No cap on spending is set (MEIGEN_MAX_CREDITS_PER_DAY)."
+        yield Finding("settings", says)
 
 
 def _token(
     loaded: Settings,
     merged: Mapping[str, str],
     sources: Mapping[str, str],
+    whose: str,
     *,
     on_sandbox: bool,
 ) -> Iterator[Finding]:
@@ -129,7 +133,7 @@ def _token(
             yield Finding("token", "not set, and the sandbox needs none")
         else:
             how = "Run `meigen-mcp install CLIENT`, or set MEIGEN_API_TOKEN_FILE."
-            yield Finding("token", "not set: the server quotes and makes nothing", how)
+            yield Finding("token", f"{whose}not set: the server quotes and makes nothing", how)
         return
     shape = "right" if settings.TOKEN_SHAPE.fullmatch(loaded.token) else "unusual"
     name = "MEIGEN_API_TOKEN"
@@ -160,7 +164,7 @@ def _network(merged: Mapping[str, str]) -> Iterator[Finding]:
         )
 
 
-async def _reachable(loaded: Settings, make: MakeApi) -> list[Finding]:
+async def _reachable(loaded: Settings, make: MakeApi, whose: str) -> list[Finding]:
     gateway = replace(loaded, base_url=loaded.upload_url, token=None)
     findings = []
     for topic, one in (("api", loaded), ("upload", gateway)):
@@ -170,7 +174,7 @@ async def _reachable(loaded: Settings, make: MakeApi) -> list[Finding]:
             continue
         findings.append(Finding(topic, f"{one.base_url} answers after {seconds * 1000:.0f} ms"))
         if one.token is not None:
-            findings.append(_accepted(problem))
+            findings.append(_accepted(problem, whose))
     return findings
 
 
@@ -187,16 +191,17 @@ async def _ask_api(api: Api, *, look_up: bool) -> tuple[errors.ApiError | None, 
     return problem, time.perf_counter() - began
 
 
-def _accepted(problem: errors.ApiError | None) -> Finding:
+def _accepted(problem: errors.ApiError | None, whose: str) -> Finding:
     if problem is None or isinstance(problem, errors.RequestNotFound):
-        return Finding("account", "the token is accepted")
+        return Finding("account", f"{whose}the token is accepted")
     if isinstance(problem, errors.Unauthorized | errors.Forbidden):
         return Finding(
             "account",
-            problem.message,
+            f"{whose}{problem.message}",
             "Make a token on meigen.ai, then `meigen-mcp install CLIENT --new-token`.",
         )
-    return Finding("account", f"whether the token is accepted cannot be told: {problem.message}")
+    says = f"{whose}whether the token is accepted cannot be told: {problem.message}"
+    return Finding("account", says)
 
 
 async def _ledger(loaded: Settings, now: float) -> list[Finding]:

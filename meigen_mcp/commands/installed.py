@@ -78,6 +78,37 @@ def executable(machine: Machine, command: str) -> bool:
     return is_file and (machine.system == "windows" or os.access(path, os.X_OK))
 
 
+def environments(
+    found: Sequence[Found], own: Mapping[str, str]
+) -> list[tuple[str, Mapping[str, str]]]:
+    """Return what is set for the person's clients, once for all that have the same.
+
+    A sandbox counts where nothing else does. What came with a project never does: it could send
+    the person's token anywhere.
+
+    Args:
+        found: the clients.
+        own: the variables that lie over theirs.
+
+    Returns:
+        The first client with these variables, with its file, and the variables; where no client
+        counts, no name and our own.
+    """
+    theirs = [
+        (f"{one.client.title}, {one.path}", launch)
+        for one in found
+        if not one.foreign
+        for launch in one.launches.values()
+    ]
+    real = [(client, launch) for client, launch in theirs if not launch.in_sandbox]
+    different: list[tuple[str, Mapping[str, str]]] = []
+    for client, launch in real or theirs[:1]:
+        merged = {**launch.environment, **own}
+        if all(merged != other for _, other in different):
+            different.append((client, merged))
+    return different or [("", own)]
+
+
 def others_own(found: Sequence[Found], kept: Path) -> dict[str, str]:
     """Return which clients of the person's have a token of their own, and where."""
     return {

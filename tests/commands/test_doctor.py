@@ -366,6 +366,88 @@ async def test_in_the_sandbox_neither_a_token_nor_the_network_is_missed(desk: De
     assert found.fixes() == {}
 
 
+async def test_a_client_in_the_sandbox_hides_nothing_of_another(desk: Desk) -> None:
+    """Token, caps and ways to the API are those of the client that spends."""
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("no", request=request)
+
+    desk.transport = httpx.MockTransport(refuse)
+    desk.configure("claude-code", Launch(("meigen-mcp", "serve", "--sandbox", "try"), {}))
+    given = {"MEIGEN_API_TOKEN": TOKEN, "MEIGEN_MAX_CREDITS_PER_DAY": "50"}
+    path = desk.configure("cursor", Launch(("meigen-mcp",), given))
+    found = await desk.examine(MEIGEN_API_TOKEN=None, MEIGEN_MAX_CREDITS_PER_DAY=None)
+    assert found.fixes().keys() == {"api", "upload"}
+    assert f"MEIGEN_MAX_CREDITS_PER_DAY: 50 (Cursor, {path})" in found.says("settings")
+    assert "No cap" not in found.says("settings")
+    assert found.says("token") == (
+        f"set, 42 characters, right shape (MEIGEN_API_TOKEN, Cursor, {path})"
+    )
+
+
+async def test_a_sandbox_of_the_person_s_hides_no_token_that_a_project_s_entry_misses(
+    desk: Desk,
+) -> None:
+    """Whose entry it is: what it starts makes nothing without one."""
+    desk.configure("claude-code", Launch(("meigen-mcp", "serve", "--sandbox"), {}))
+    project = desk.folder / "project" / ".cursor" / "mcp.json"
+    project.parent.mkdir(parents=True)
+    entry = CLIENTS["cursor"].entry(Launch(("meigen-mcp",), {}))
+    project.write_text(CLIENTS["cursor"].snippet("meigen", entry), encoding="utf-8")
+    found = await desk.examine(MEIGEN_API_TOKEN=None)
+    assert found.fixes().keys() == {"token"}
+    assert "answers after" in found.says("api")
+
+
+async def test_the_settings_of_each_client_that_differ_are_looked_at(desk: Desk) -> None:
+    """What one has hides nothing that another has not, and each line says whose it is."""
+    given = {"MEIGEN_API_TOKEN": TOKEN, "MEIGEN_MAX_CREDITS_PER_DAY": "50"}
+    gone = {"MEIGEN_REFERENCE_DIRS": str(desk.folder / "gone")}
+    cursor = desk.configure("cursor", Launch(("meigen-mcp",), given))
+    desk.configure("windsurf", Launch(("meigen-mcp",), given))
+    gemini = desk.configure("gemini", Launch(("meigen-mcp",), gone))
+    found = await desk.examine(MEIGEN_API_TOKEN=None, MEIGEN_MAX_CREDITS_PER_DAY=None)
+    told = [line for line in found.says("settings").splitlines() if "PER_DAY" in line]
+    assert told == [
+        f"MEIGEN_MAX_CREDITS_PER_DAY: 50 (Cursor, {cursor})",
+        f"Gemini CLI, {gemini}: No cap on spending is set (MEIGEN_MAX_CREDITS_PER_DAY).",
+    ]
+    assert found.says("token").splitlines() == [
+        f"set, 42 characters, right shape (MEIGEN_API_TOKEN, Cursor, {cursor})",
+        f"Gemini CLI, {gemini}: not set: the server quotes and makes nothing",
+    ]
+    assert found.fixes().keys() == {"token", "references"}
+    assert found.says("account") == f"Cursor, {cursor}: the token is accepted"
+    assert found.says("ledger").count("none yet") == 1
+
+
+async def test_the_terminal_s_token_is_asked_about_once_and_is_no_client_s(desk: Desk) -> None:
+    """It lies over theirs, however they differ."""
+    for client, cap in (("cursor", "5"), ("windsurf", "50")):
+        variables = {"MEIGEN_MAX_CREDITS_PER_GENERATION": cap}
+        desk.configure(client, Launch(("meigen-mcp",), variables))
+    found = await desk.examine()
+    assert found.says("account") == "the token is accepted"
+    assert found.says("token").count("right shape") == 1
+    assert isinstance(desk.transport, InMemory)
+    assert len(desk.transport.requests) == 2
+
+
+async def test_each_token_that_clients_were_given_is_tried(desk: Desk) -> None:
+    """One that is accepted says nothing of another."""
+    other = f"meigen_sk_{'z' * 32}"
+    paths = [
+        desk.configure(client, Launch(("meigen-mcp",), {"MEIGEN_API_TOKEN": token}))
+        for client, token in (("cursor", TOKEN), ("windsurf", other))
+    ]
+    desk.transport = httpx.MockTransport(
+        lambda r: httpx.Response(401 if other in r.headers.get("authorization", "") else 500)
+    )
+    found = await desk.examine(MEIGEN_API_TOKEN=None)
+    refused = [f.says for f in found.findings if f.topic == "account" and f.fix]
+    assert [says.split(": ")[0] for says in refused] == [f"Windsurf, {paths[1]}"]
+
+
 # --- the ledger ----------------------------------------------------------------------------------
 
 
