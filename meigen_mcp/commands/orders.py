@@ -29,12 +29,13 @@ from meigen_mcp.ledger.spending import hold_to_cap
 from meigen_mcp.media.local_files import ONLY_THE_PERSON
 from meigen_mcp.poller.schedule import QUICK_FETCHES
 from meigen_mcp.service.person import Question, Verdict
-from meigen_mcp.service.repeats import must_agree
+from meigen_mcp.service.repeats import forgotten, must_agree
 from meigen_mcp.service.results import Outcome
 from meigen_mcp.service.service import Service
 from meigen_mcp.settings import Settings
 from meigen_mcp.system import Signal
 from meigen_mcp.views import generations as views
+from meigen_mcp.views.next_step import FORGOTTEN
 from meigen_mcp.views.structure import Structure
 
 Ask = Callable[[str], Awaitable[bool]]
@@ -286,7 +287,10 @@ class _Making:
             self.refuse(error, prompt, index)
             return
         job = self.jobs[job.request_id]
-        self._show(views.outcome(Outcome(job, job.status), time.time()))
+        answer = views.outcome(Outcome(job, job.status), time.time())
+        if forgotten(job) and self.order.several:  # its key is made of these words
+            answer |= views.printable_fields({"prompt": prompt})
+        self._show(answer, forgotten=forgotten(job))
 
     async def _call(self, index: int, buyer: Buyer) -> Outcome:
         """Call, and look again at what is unknown."""
@@ -349,10 +353,9 @@ class _Making:
         if isinstance(error, errors.Declined):
             answer["error"]["message"] = "You said no. Nothing was sent or charged."
         if isinstance(error, errors.RequestConflict):
-            answer["error"]["message"] = (
-                f"The key {self.order.key} names a generation with other arguments. Nothing was"
-                " sent or charged for this one; choose another key."
-            )
+            named = f"requestId {self.ids.get(index)}"
+            told = error.message.replace(named, f"The key {self.order.key}")
+            answer["error"]["message"] = f"{told} Another generation takes another key."
         message = answer["error"]["message"]
         answer["error"]["message"] = message.replace(ONLY_THE_PERSON, allow_folder())
         if self.order.several and prompt is not None:
@@ -360,15 +363,18 @@ class _Making:
             answer["error"]["message"] = f"Prompt {index + 1}: {message}"
         return self._show(answer)
 
-    def _show(self, answer: Structure, recent: Decimal | None = None) -> Exit:
+    def _show(
+        self, answer: Structure, recent: Decimal | None = None, *, forgotten: bool = False
+    ) -> Exit:
         answer.pop("next", None)  # it is for a model in a chat
         anew = self.settings.sandbox == ""
         if anew:  # they end with this command
             for name in ("preview", "resourceUri"):
                 answer.pop(name, None)
         named = self.order.key is not None and not self.order.arguments.get("dryRun")
-        several = self.order.several
-        self.results.show(answer, advise(answer, recent, key=named, several=several, anew=anew))
+        advice = advise(answer, recent, key=named, several=self.order.several, anew=anew)
+        said = [FORGOTTEN] * forgotten + ([advice] if advice else [])
+        self.results.show(answer, " ".join(said) or None)
         self.ends.append(exit_of(answer))
         return self.ends[-1]
 

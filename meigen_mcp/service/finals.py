@@ -15,6 +15,7 @@ from meigen_mcp.errors import InvalidArguments, Problem
 from meigen_mcp.generation import Generation
 from meigen_mcp.reports import Draft
 from meigen_mcp.service.references import Reference, References
+from meigen_mcp.service.repeats import forgotten
 from meigen_mcp.wording import show, time_of
 
 KEPT_FOR = 7 * 86400.0
@@ -50,6 +51,8 @@ def final_of(
     if job is None:
         wrong = f"{show(named)} names no generation of this account"
         raise _refused(wrong, "see the newest ones, with check_status")
+    if forgotten(job):
+        raise _refused(f"what {show(named)} was made from was forgotten", _ELSEWHERE)
     draft = job.draft
     if draft is None and job.drafted and not job.terminal:
         raise _refused(f"{show(named)} is {job.status}", "wait until it is completed")

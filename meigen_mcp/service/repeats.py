@@ -6,20 +6,28 @@ from meigen_mcp.ledger.calls import Opening
 from meigen_mcp.ledger.offers import fingerprint
 
 
+def forgotten(job: Generation) -> bool:
+    """Say whether what was asked for was taken out; every call has arguments at first."""
+    return not job.arguments
+
+
 def must_agree(draft: Generation, job: Generation) -> None:
     """Refuse a call whose request id stands for a generation with other arguments.
+
+    Of one that was forgotten only the tool is left to compare; it has ended, so nothing is sent.
 
     Raises:
         RequestConflict: they differ.
     """
-    if fingerprint(job.tool, job.arguments) != fingerprint(draft.tool, draft.arguments):
+    given = job.arguments if forgotten(job) else draft.arguments
+    if fingerprint(job.tool, job.arguments) != fingerprint(draft.tool, given):
         raise conflict(job.request_id)
 
 
 def conflict(request_id: str) -> RequestConflict:
     """Return the refusal of a call whose request id is another call's."""
     return RequestConflict(
-        f"requestId {request_id} belongs to a call with other arguments. Nothing was sent or"
+        f"requestId {request_id} names a generation with other arguments. Nothing was sent or"
         " charged for this one."
     )
 

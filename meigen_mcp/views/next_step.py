@@ -5,12 +5,18 @@ Names the tool, the id and the ceiling to pass: a model follows what stands ther
 
 from meigen_mcp.generation import SETTLED_AFTER, Generation
 from meigen_mcp.service import finals
+from meigen_mcp.service.repeats import forgotten
 from meigen_mcp.service.results import SANDBOXED, STARTS_ANEW, Outcome
 from meigen_mcp.wording import listed, time_of
 
 _ANEW = f" {STARTS_ANEW}"
 
 RUNS_ON = "MeiGen knows no way to stop what runs; the wait for it can be given up."
+FORGOTTEN = (
+    "What it was asked with, and its files, were forgotten here, so nothing says whether these are"
+    " the same arguments."
+)
+"""Said of a repeated call: nobody is to take its answer for a check."""
 
 
 def how_to_stop(job: Generation) -> str:
@@ -113,7 +119,7 @@ def _final(job: Generation) -> str:
 
 def _retry(job: Generation) -> str:
     """Say how a final that failed is tried again, where MeiGen says that it can be."""
-    if job.draft is None or not job.draft.request or job.status != "failed":
+    if job.draft is None or not job.draft.request or job.status != "failed" or forgotten(job):
         return ""
     return (
         f" The final can be tried again for {job.draft.final_credits:f} credits: call"
@@ -134,6 +140,7 @@ def _special(result: Outcome) -> str:
         words += f"Tell the person that {what} public at MeiGen for seven days. "
     if result.repeated:
         words += "This is the generation that the requestId stands for, not a second one. "
+        words += f"{FORGOTTEN} " if forgotten(result.job) else ""
     if result.adopted:
         words += "This is the generation of your interrupted call, not a second one. "
     return words

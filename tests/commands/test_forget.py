@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from support.in_memory import connect, make_settings
+from support.ledger_file import execute
 from support.over_http import environment
 
 from meigen_mcp.commands import jobs
@@ -130,13 +131,41 @@ async def test_what_has_not_ended_is_not_forgotten(
     assert b"sandbox:stall" in written(tmp_path)
 
 
-async def test_a_forgotten_key_starts_nothing_new(settings: Settings, emulator: Emulator) -> None:
-    """The same requestId never starts a second job, whatever is still known of the first."""
+async def test_a_request_id_names_its_generation_after_a_forget(
+    settings: Settings, emulator: Emulator
+) -> None:
+    """It is told as it ended, and that nothing is left to compare; but for the tool."""
     made = await make(settings, emulator)
-    await jobs.run(settings, made["requestId"], forget_one=True)
-    again = await make(settings, emulator, requestId=made["requestId"])
-    assert (again["status"], again["error"]["code"]) == ("refused", "request_conflict")
+    name = made["requestId"]
+    await jobs.run(settings, name, forget_one=True)
+    kept = json.loads(await jobs.run(settings, name))
+    again = await make(settings, emulator, requestId=name)
+    gone = await make(settings, emulator, requestId=name, modelId="a model that is gone")
+    async with connect(settings, emulator) as on:
+        other = await on.call("generate_video", **CALL | {"modelId": "veo-3.1"}, requestId=name)
+    said = (
+        "This is the generation that the requestId stands for, not a second one. What it was asked"
+        " with, and its files, were forgotten here, so nothing says whether these are the same"
+        " arguments. Give the person the URL."
+    )
+    assert again.pop("next").startswith(said)
+    assert gone.pop("next").startswith(said)
+    assert [again, gone] == [kept, kept]
+    assert (other["status"], other["error"]["code"]) == ("refused", "request_conflict")
     assert len(emulator.posts) == 1
+
+
+async def test_a_call_without_an_id_finds_nothing_that_was_forgotten(
+    settings: Settings, emulator: Emulator
+) -> None:
+    """Identical to all of them and to none, it is made as any other."""
+    made = await make(settings, emulator)
+    async with connect(settings, emulator) as on:
+        await jobs.run(settings, made["requestId"], forget_one=True)
+        execute(settings.data_dir, "UPDATE generations SET abandoned = 1, adopted = 0")
+        again = await on.call("generate_image", **CALL)
+    assert (again["status"], again["requestId"] == made["requestId"]) == ("completed", False)
+    assert len(emulator.posts) == 2
 
 
 async def test_a_server_that_reads_just_then_is_named(

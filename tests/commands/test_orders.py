@@ -15,7 +15,7 @@ from support.in_memory import InMemory, make_settings
 from support.workbench import Faulty, answers, refused
 
 from meigen_mcp.app import open_account, open_ledger, run_service
-from meigen_mcp.commands import orders
+from meigen_mcp.commands import jobs, orders
 from meigen_mcp.commands.exits import BY_WEIGHT, Exit, advise, exit_of
 from meigen_mcp.commands.keys import request_id_of
 from meigen_mcp.commands.orders import Order
@@ -415,6 +415,55 @@ async def test_what_is_made_already_is_neither_quoted_nor_made_again(script: Scr
         "Make 2 images for 10 cre", "Make 1 image for 5 credi"
     ]  # fmt: skip
     assert [script.charged, len(ends[2][1])] == [15, 3]
+
+
+FORGOTTEN = (
+    "What it was asked with, and its files, were forgotten here, so nothing says whether these are"
+    " the same arguments."
+)
+
+
+@pytest.mark.parametrize("words", ["a red cube", "sandbox:fail"])
+async def test_a_key_names_its_generation_after_a_forget(script: Script, words: str) -> None:
+    """Nothing is paid again; its end is told as it was, and that nothing compared the arguments."""
+    end, (made,) = await script.run(order(words, key="k"))
+    paid = script.charged
+    await jobs.run(script.settings, older_than=0)
+    again, (told,) = await script.run(order(words, key="k"))
+    lost = ("prompt", "settings", "preview", "files")
+    kept = {name: made[name] for name in made if name not in lost}
+    advice = f"{FORGOTTEN} {made['next']}" if "next" in made else FORGOTTEN
+    assert (again, told) == (end, {**kept, "next": advice})
+    assert (script.charged, len(script.emulator.posts)) == (paid, 1)
+
+
+async def test_a_file_goes_on_after_a_forget(script: Script) -> None:
+    """What is missing is made, quoted alone; each line is told with its words, which its key is."""
+    await script.run(order("one", several=True, key="set", yes_up_to=Decimal(PRICE)))
+    await jobs.run(script.settings, older_than=0)
+    grown = order("one", "two", several=True, key="set", yes_up_to=Decimal(PRICE))
+    end, told = await script.run(grown)
+    assert (end, script.charged) == (Exit.DONE, 2 * PRICE)
+    assert {answer["prompt"]: answer.get("next") for answer in told} == {
+        "one": FORGOTTEN,
+        "two": None,
+    }
+
+
+async def test_a_key_of_another_token_is_not_said_to_have_other_arguments(script: Script) -> None:
+    """Only that token can ask what became of it, and no sentence says more than is known."""
+    first = await _id_of(script.settings, script.emulator, "k")
+    ledger = open_ledger(script.settings)
+    arguments = {**MODEL, "prompt": "a red cube"}
+    job = await added(ledger, intent(request_id=first, next_look=None, arguments=arguments))
+    await changed(ledger, job, status="unknown", posted_at=job.created_at)
+    await ledger.close()
+    end, (told,) = await script.run(order(key="k"), token=OTHER_TOKEN)
+    assert (end, told["error"]["message"]) == (
+        Exit.REFUSED,
+        "The key k was sent with another token, and only that one can ask what became of it."
+        " Nothing was sent or charged for this call. Another generation takes another key.",
+    )
 
 
 async def test_one_wrong_prompt_holds_all_of_them_up(script: Script) -> None:

@@ -15,6 +15,7 @@ from support.ledger_file import execute
 from support.workbench import Someone, dropped_after, workbench
 
 from meigen_mcp.api import replies
+from meigen_mcp.commands import jobs
 from meigen_mcp.reports import Draft
 from meigen_mcp.sandbox.emulator import Emulator
 from meigen_mcp.sandbox.state import Options
@@ -114,6 +115,30 @@ async def test_a_final_that_failed_is_tried_again_by_its_own_id(settings: Settin
     assert body["retryFailedGenerationId"] == failed["generationId"]
     assert (made["status"], made.get("creditsUsed")) == ("completed", 208)
     assert charged(state) == 56 + 2 * 208
+
+
+async def test_of_what_was_forgotten_no_final_is_made(settings: Settings) -> None:
+    """Neither of a draft nor of a final that failed; its own id still finds that one."""
+    state = sandbox()
+    async with connect(settings, state) as on:
+        first = await draft(on, "a cat sandbox:fail-final")
+        failed = await final(on, first)
+        await jobs.run(settings, failed["requestId"], forget_one=True)
+        again = await final(on, first, requestId=failed["requestId"])
+        await jobs.run(settings, first["requestId"], forget_one=True)
+        later = await final(on, first, requestId=failed["requestId"])
+        refused = [await final(on, made) for made in (first, failed)]
+    assert [problems(answer) for answer in refused] == [
+        [
+            f'- finalOf: what "{made["generationId"]}" was made from was forgotten; render the'
+            " final on meigen.ai"
+        ]
+        for made in (first, failed)
+    ]
+    assert [told["generationId"] for told in (again, later)] == [failed["generationId"]] * 2
+    offers = ["with finalOf" in told["next"] for told in (failed, again, later)]
+    assert offers == [True, False, False]
+    assert (len(sent(on)), charged(state)) == (2, 56 + 208)
 
 
 async def test_a_final_has_not_the_resolution_of_its_draft(tmp_path: Path) -> None:
