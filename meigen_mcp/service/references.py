@@ -146,7 +146,7 @@ class ReferenceResolver:
                 known[name], found = await self._list(name, texts, look)
                 each += found
         listed, clip = known.get("referenceVideos"), known.get("referenceVideo")
-        if isinstance(listed, list) and clip in listed[:1]:
+        if "referenceVideo" in known and isinstance(listed, list) and clip in listed[:1]:
             known.pop("referenceVideo")  # named twice, as the first of several
         elif isinstance(clip, str):
             video = await self._clip("referenceVideo", clip)

@@ -68,6 +68,13 @@ async def test_a_clip_that_is_named_twice_is_one(settings: Settings) -> None:
     assert "a clip is named once" in other["error"]["message"]
 
 
+async def test_a_list_of_clips_with_a_null_is_refused_with_the_reason(settings: Settings) -> None:
+    """Where no single clip is named: that was taken for the null."""
+    async with connect(settings, sandbox()) as on:
+        refused = await film(on, referenceVideos=[None])
+    assert problems(refused)[0].startswith("- referenceVideos[0]: null must be an https URL")
+
+
 async def test_each_of_several_clips_is_held_to_the_limits_of_one(settings: Settings) -> None:
     """Together they may be longer; none alone."""
     async with connect(settings, sandbox()) as on:
