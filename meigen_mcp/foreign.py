@@ -31,9 +31,14 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None
 
 
+def is_plain(text: str) -> bool:
+    """Say at once of most texts that they may be shown as they are."""
+    return text.isascii() and text.isprintable()
+
+
 def printable(text: str) -> str:
     """Return a text without characters that do something; new lines and tabs stay."""
-    if text.isascii() and text.isprintable():  # most are, and this takes a tenth of the time
+    if is_plain(text):  # most are, and this takes a tenth of the time
         return text
     return _ODD.sub(_replace, text)
 
@@ -45,7 +50,7 @@ def _replace(found: re.Match[str]) -> str:
 
 def flat(text: str) -> str:
     """Return a text on one line."""
-    if text.isascii() and text.isprintable():
+    if is_plain(text):
         return text
     return printable(text).replace("\n", " ").replace("\t", " ")
 
@@ -69,7 +74,7 @@ def printable_values(value: Any) -> Any: ...
 def printable_values(value: Any) -> Any:
     """Return JSON with every text in it printable."""
     if isinstance(value, str):  # first what most are: a list of generations has hundreds
-        return value if value.isascii() and value.isprintable() else printable(value)
+        return value if is_plain(value) else printable(value)
     if isinstance(value, dict):
         return {printable(name): printable_values(item) for name, item in value.items()}
     if isinstance(value, _LISTS):

@@ -4,6 +4,7 @@ What a file is is told by its content, not by its name, and so is whether it is 
 """
 
 import functools
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,20 +142,33 @@ class Media:
                 self.folder, private=self.archive is not None
             ) as partial:
                 suffix, whole = await download(self._api, job, index, partial)
-                suffix, cut = await anyio.to_thread.run_sync(ends.examine, partial, suffix)
-                must_be(job.media_type, suffix)
-                cut = cut or not whole
-                if cut and not last:
-                    raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
-                give_place = functools.partial(publish, archive=self.archive)
-                path, signed, lacks = await anyio.to_thread.run_sync(
-                    give_place, partial, job, index, suffix, self.level
+                place = functools.partial(self._place, job, index, whole=whole, last=last)
+                path, signed, lacks, suffix, cut = await anyio.to_thread.run_sync(
+                    place, partial, suffix
                 )
         except OSError as error:
             raise NotSaved(reasons.not_written(self.folder, error)) from None
         said = await processes.signer(path, suffix) if signed else None
         why = [f"{reasons.BREAKS_OFF}; what arrived is kept."] if cut else []
         return Saved(path, " ".join(why or lacks) or None, said)
+
+    def _place(
+        self, job: Generation, index: int, partial: Path, suffix: str, *, whole: bool, last: bool
+    ) -> tuple[Path, bool, Sequence[str], str, bool]:
+        """Give what was downloaded its name, if it is what it should be; see `save`.
+
+        In one go of a thread, since each takes the loop some time.
+
+        Returns:
+            What `publish` does, what it is by its end, and whether it breaks off.
+        """
+        suffix, cut = ends.examine(partial, suffix)
+        must_be(job.media_type, suffix)
+        cut = cut or not whole
+        if cut and not last:
+            raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
+        placed = publish(partial, job, index, suffix, self.level, archive=self.archive)
+        return (*placed, suffix, cut)
 
     async def read(self, job: Generation, index: int, largest: int = LARGEST_RESOURCE) -> Medium:
         """Return the bytes of a medium, from the saved file or else from its URL.

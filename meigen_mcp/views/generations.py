@@ -12,7 +12,7 @@ from typing import Any
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import MeigenError
-from meigen_mcp.foreign import flat, printable, printable_values
+from meigen_mcp.foreign import flat, is_plain, printable, printable_values
 from meigen_mcp.generation import Generation, record_uri, used
 from meigen_mcp.ledger.team import left
 from meigen_mcp.media.store import mime_of
@@ -365,4 +365,8 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
 
 def printable_fields(fields: Mapping[str, Any]) -> Structure:
     """Return the fields that have a value, with nothing in them that does more than be read."""
-    return {name: printable_values(fields[name]) for name in fields if fields[name] is not None}
+    given = {name: value for name, value in fields.items() if value is not None}
+    texts = [value for value in given.values() if isinstance(value, str)]
+    if is_plain("".join(texts)):  # then only what has parts is looked at further
+        return {n: v if isinstance(v, str) else printable_values(v) for n, v in given.items()}
+    return {name: printable_values(value) for name, value in given.items()}
