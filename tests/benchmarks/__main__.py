@@ -18,9 +18,11 @@ from . import (
     growing_log,
     learnt,
     ledger,
+    locked,
     looks,
     memory,
     over_http,
+    own_work,
     pages,
     peer,
     pictures,
@@ -44,9 +46,11 @@ PARTS: dict[str, Callable[[Size], Awaitable[Part]]] = {
     "scale": scale.run,
     "ledger": ledger.run,
     "memory": memory.run,
+    "locked": locked.run,
     "shutdown": shutdown.run,
 }
 BESIDE: dict[str, Callable[[Size], Awaitable[Part]]] = {
+    "own work": own_work.run,
     "slow disk": slow_disk.run,
     "pictures": pictures.run,
     "looks": looks.run,

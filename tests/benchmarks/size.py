@@ -58,6 +58,11 @@ class Size:
     shared: tuple[int, ...] = (10, 100, 1000)
     adds: int = 100
     adding: float = 10.0
+    locked: float = 30.0
+    turns: int = 24
+    made_seconds: float = 1.0
+    drawn_within: float = 5.0
+    asked_in_turn: int = 600
 
     @property
     def builds(self) -> tuple[str, ...]:
@@ -102,4 +107,9 @@ SHORT = Size(
     shared=(8,),
     adds=20,
     adding=0.5,
+    locked=0.5,
+    turns=1,
+    made_seconds=0.2,
+    drawn_within=0.5,
+    asked_in_turn=2,
 )

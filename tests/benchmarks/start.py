@@ -1,12 +1,13 @@
 """From the spawn of a server process to its answered `tools/list`."""
 
+import sys
 import time
 
-from .processes import BARE, OURS, environment, spawned, temporary
-from .report import Part, Row, Sample
+from .processes import BARE, environment, serve, spawned, temporary
+from .report import Part, Row, Sample, load
 from .size import Size
 
-MOST = 1.15
+MOST, MOST_TODAY = 1.15, 1.03
 
 
 async def seconds(command: tuple[str, ...], environ: dict[str, str]) -> float:
@@ -19,25 +20,35 @@ async def seconds(command: tuple[str, ...], environ: dict[str, str]) -> float:
 
 
 async def run(size: Size) -> Part:
-    """Start this server and the bare one in turn."""
-    ours, bare = [], []
+    """Start this server, the bare one and an older build in turn."""
+    commands = {build: serve(build) for build in size.builds} | {"bare": BARE}
+    took: dict[str, list[float]] = {name: [] for name in commands}
     with temporary() as folder:
-        environ = environment(folder)
-        await seconds(OURS, environ)  # makes the ledger, and the bytecode
-        await seconds(BARE, environ)
-        for _ in range(size.starts):
-            ours.append(await seconds(OURS, environ))
-            bare.append(await seconds(BARE, environ))
-    mine, theirs = Sample(ours, "s"), Sample(bare, "s")
-    ratio = mine.median / theirs.median
-    return Part(
-        [
-            Row(
-                "start: spawn to answered `tools/list`",
-                f"{MOST} x the bare SDK server",
-                f"{mine}; bare {theirs}",
-                f"{ratio:.2f} x bare",
-                ratio <= MOST if size.judged else None,
-            )
-        ]
-    )
+        places = {name: environment(folder / str(place)) for place, name in enumerate(commands)}
+        for turn in range(1 + size.starts):
+            for name, command in commands.items():
+                one = await seconds(command, places[name])
+                if turn:  # the first makes the ledger, and the bytecode
+                    took[name].append(one)
+    ours, bare = (Sample(took[name], "s") for name in (sys.executable, "bare"))
+    ratio = ours.median / bare.median
+    rows = [
+        Row(
+            "start: spawn to answered `tools/list`",
+            f"{MOST} x the bare SDK server",
+            f"{ours}; bare {bare}",
+            f"{ratio:.2f} x bare",
+            ratio <= MOST if size.judged else None,
+        )
+    ]
+    if size.today:
+        rows.append(_beside(ours, Sample(took[size.today], "s"), size))
+    return Part(rows)
+
+
+def _beside(ours: Sample, today: Sample, size: Size) -> Row:
+    ratio = ours.median / today.median
+    met = ratio <= MOST_TODAY if size.judged else None
+    measured = f"{ours}; today {today}; {load()}"
+    what = "start: the same beside today"
+    return Row(what, f"{MOST_TODAY:g} x today", measured, f"{ratio:.3f} x", met)
