@@ -25,9 +25,9 @@ Table = TypeAliasType("Table", "Decimal | dict[str, Table]")
 """Credits, or credits by tier, resolution, quality or duration, nested in any order."""
 
 
-DRAFT_RESOLUTION = "480p"
 LIVE = "live"
 """The source of what MeiGen's own list says."""
+DRAFT_RESOLUTION = "480p"
 """Of a draft (release notes 3.2.0 of the official client); its final is in 1080p."""
 
 

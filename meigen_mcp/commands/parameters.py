@@ -85,4 +85,7 @@ class Address(click.ParamType):  # type: ignore[type-arg]  # as above
         found = re.fullmatch(r"(https?://[^\s/?#@\"'\\]+)([/?#][^\s@\"'\\]*)?", value, re.ASCII)
         if not found:
             self.fail("write it as http://127.0.0.1:8765/mcp or https://NAME/mcp", param, ctx)
-        return f"{found[1]}/mcp" if found[2] in (None, "/") else value
+        origin, rest = found[1], found[2] or ""
+        if rest.startswith("/") and rest != "/":
+            return value
+        return f"{origin}/mcp{rest.removeprefix('/')}"

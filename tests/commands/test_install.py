@@ -939,7 +939,7 @@ def test_for_a_server_that_asks_for_no_token_the_entry_is_its_address(
         ("https://pictures.example/mcp", "https://pictures.example/mcp"),
         ("https://pictures.example/mcp/", "https://pictures.example/mcp/"),
         ("https://team.example/pictures", "https://team.example/pictures"),
-        ("https://team.example?at=pictures", "https://team.example?at=pictures"),
+        ("https://team.example?at=pictures", "https://team.example/mcp?at=pictures"),
     ],
 )
 def test_an_address_without_a_path_means_the_one_that_is_served(typed: str, meant: str) -> None:
