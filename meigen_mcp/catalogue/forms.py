@@ -259,6 +259,10 @@ class Form:
             elif name in self.required:
                 problems.append(Problem(name, "missing", f"give {rule.sentence()}"))
         # What is wrong by itself needs no second sentence about how it fits the rest.
+        if problems:  # what a narrower rule tells to write passes both
+            within = [link for link in self.links if isinstance(link, Within)]
+            narrower = {p.field: p for link in within for p in link.check(arguments)}
+            problems = [narrower.get(problem.field, problem) for problem in problems]
         named = {problem.field for problem in problems}
         for link in self.links:
             found = (p for p in link.check(arguments) if p.field not in named)

@@ -68,6 +68,17 @@ async def test_a_clip_that_is_named_twice_is_one(settings: Settings) -> None:
     assert "a clip is named once" in other["error"]["message"]
 
 
+async def test_what_is_told_to_write_keeps_the_limit_of_one_clip(settings: Settings) -> None:
+    """Several together may have 45 s; that is no advice about one."""
+    clip = "https://images.meigen.ai/a.mp4"
+    async with connect(settings, sandbox()) as on:
+        refused = await film(on, referenceVideo=clip, referenceVideoDuration=300)
+    assert problems(refused) == [
+        "- referenceVideoDuration: 300 must be a number of seconds from 2 to 30: one clip of"
+        " seedance-2-5 has at most 30 s; use 30"
+    ]
+
+
 async def test_a_list_of_clips_with_a_null_is_refused_with_the_reason(settings: Settings) -> None:
     """Where no single clip is named: that was taken for the null."""
     async with connect(settings, sandbox()) as on:
