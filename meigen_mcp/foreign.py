@@ -5,8 +5,10 @@ control characters and escapes move a terminal, direction marks turn what a pers
 others are seen by models alone. A record keeps what was given; whatever shows it passes here.
 """
 
+import json
 import re
-from typing import Any, overload
+from collections.abc import Sequence
+from typing import Any
 
 LONGEST_WORD = 200
 LONGEST_ERROR = 500
@@ -23,7 +25,6 @@ _ODD = re.compile(
     rf"(\r\n?)|([{_CONTROLS}])|([{_VARIANTS}])[{_VARIANTS}{_MARKS}]+|[{_MARKS}]|([\ud800-\udfff])"
 )
 _SPACE = re.compile(r"\s+")
-_LISTS = (list, tuple)
 
 
 def is_id(text: str) -> bool:
@@ -55,6 +56,11 @@ def flat(text: str) -> str:
     return printable(text).replace("\n", " ").replace("\t", " ")
 
 
+def flat_lines(lines: Sequence[str]) -> Sequence[str]:
+    """Return each text on one line."""
+    return lines if is_plain("".join(lines)) else [flat(line) for line in lines]
+
+
 def one_line(text: str, longest: int = LONGEST_WORD) -> str:
     """Return words on one line, cut where they are too many."""
     # Only as much is looked at as can be shown, four times over for what is dropped.
@@ -67,16 +73,22 @@ def printable_url(url: str) -> str:
     return _ODD.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), url)
 
 
-@overload
-def printable_values(value: dict[str, Any]) -> dict[str, Any]: ...
-@overload
-def printable_values(value: Any) -> Any: ...
-def printable_values(value: Any) -> Any:
-    """Return JSON with every text in it printable."""
-    if isinstance(value, str):  # first what most are: a list of generations has hundreds
-        return value if is_plain(value) else printable(value)
-    if isinstance(value, dict):
-        return {printable(name): printable_values(item) for name, item in value.items()}
-    if isinstance(value, _LISTS):
-        return [printable_values(item) for item in value]
-    return value
+def printable_values(value: dict[str, Any]) -> dict[str, Any]:
+    """Return JSON with every text in it printable; most is, and is returned as it is."""
+    written = json.dumps(value)  # what may do something is escaped in it, but for this one
+    if "\\" not in written and "\x7f" not in written:
+        return value
+    printed: dict[str, Any] = _printed(value)
+    return printed
+
+
+def _printed(value: Any) -> Any:
+    match value:
+        case str():
+            return printable(value)
+        case dict():
+            return {printable(name): _printed(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_printed(item) for item in value]
+        case _:
+            return value

@@ -1,7 +1,7 @@
 """How a record becomes the columns of a row and back; every engine keeps the same ones."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from decimal import Decimal
 from functools import lru_cache
@@ -83,7 +83,8 @@ _READ: Mapping[str, Callable[[Any], Any]] = {
 _DECODERS = tuple((place, _READ[name]) for place, name in enumerate(FIELDS) if name in _READ)
 
 
-def read(values: Sequence[Any]) -> Generation:
+@lru_cache(maxsize=256)  # a list is asked for again, and a call reads its record some times
+def read(values: tuple[Any, ...]) -> Generation:
     """Read a row's columns, in the order of FIELDS."""
     decoded = list(values)
     for place, decode in _DECODERS:

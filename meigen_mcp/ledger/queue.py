@@ -74,10 +74,13 @@ class Queue(Protocol):
     Attributes:
         work: set when there may be something to do.
         together: seconds for which what comes due waits for more, since each question costs.
+        rest: seconds after which there may be something to do though `work` did not happen: by
+            another process, or since a clock was set or the machine slept.
     """
 
     work: Signal
     together: float
+    rest: float
 
     async def due(
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()

@@ -29,7 +29,7 @@ from meigen_mcp.poller.postponed import TOGETHER, Postponed
 from meigen_mcp.poller.room import Room
 from meigen_mcp.poller.sameness import Sameness
 from meigen_mcp.poller.saver import Saver
-from meigen_mcp.poller.schedule import QUICK_FETCHES, TICK, Schedule, until_due
+from meigen_mcp.poller.schedule import QUICK_FETCHES, Schedule, until_due
 from meigen_mcp.poller.unwritten import Unwritten
 from meigen_mcp.poller.verdicts import (
     REFUSALS,
@@ -110,7 +110,7 @@ class Poller:
         """Act for ever; a failure below is logged and never ends the loop."""
         async with anyio.create_task_group() as group:
             while True:
-                seen, pause = self._queue.work.count, TICK
+                seen = self._queue.work.count
                 try:
                     pause = await self._start_due(group)
                 except errors.LedgerUnavailable as error:
@@ -141,7 +141,7 @@ class Poller:
         """Start what is due, as far as there is room; return in how many seconds to go on."""
         now, running = self._clock(), self._clocks.monotonic()
         if running < self._rests_until:
-            return min(TICK, self._rests_until - running)
+            return min(self._queue.rest, self._rests_until - running)
         await self._notice_jump(now)
         await self._unwritten.write_late()
         if not self._postponed.left:
@@ -161,7 +161,7 @@ class Poller:
         acted_on = {*self._room.taken, *self._unwritten.keys, *self._postponed}
         due = await self._queue.due(now, wanted, acted_on)
         if self._ending:
-            return TICK
+            return self._queue.rest
         for kind, job in due.jobs:
             self._room.take(key_of(job), kind)
             group.start_soon(self._act, job)
@@ -169,7 +169,7 @@ class Poller:
         if most in begun.values():
             return 0.0
         self._more_due = any(begun[kind] == of_kind.places for kind, of_kind in wanted.items())
-        pause = until_due(due.next_at, self._clock(), self._queue.together)
+        pause = until_due(due.next_at, self._clock(), self._queue.together, self._queue.rest)
         return min(pause, self._postponed.left)
 
     async def _notice_jump(self, now: float) -> None:

@@ -9,8 +9,6 @@ from meigen_mcp.catalogue import models as catalogue
 from meigen_mcp.errors import ApiError
 from meigen_mcp.generation import Generation
 
-TICK = 0.5
-"""Seconds between two turns of the poller at the most: another process may have left something."""
 LONGEST_BACKOFF = 60.0
 LATE_LOOK_EVERY = 300.0
 QUICK_FETCHES = 6
@@ -166,12 +164,13 @@ def _quickest(model_id: str) -> float:
     return model.typical_seconds[0] if model and model.typical_seconds else float("inf")
 
 
-def until_due(due_at: float | None, now: float, together: float) -> float:
+def until_due(due_at: float | None, now: float, together: float, rest: float) -> float:
     """Return in how many seconds there is a turn again.
 
     Args:
         due_at: when the next is due; None: nothing is known of one.
         now: the time.
         together: seconds for which what comes due waits for more.
+        rest: seconds between two turns at the most.
     """
-    return TICK if due_at is None else min(TICK, max(0.0, due_at - now) + together)
+    return rest if due_at is None else min(rest, max(0.0, due_at - now) + together)

@@ -12,7 +12,7 @@ from typing import Any
 from meigen_mcp.catalogue import arguments as args
 from meigen_mcp.catalogue.pricing import Quote
 from meigen_mcp.errors import MeigenError
-from meigen_mcp.foreign import flat, is_plain, printable, printable_values
+from meigen_mcp.foreign import flat_lines, printable, printable_values
 from meigen_mcp.generation import Generation, record_uri, used
 from meigen_mcp.ledger.team import left
 from meigen_mcp.media.store import mime_of
@@ -186,7 +186,7 @@ def text(structure: Structure) -> str:
     if "resourceUri" in structure:
         lines.append(f"record: {structure['resourceUri']}")
     lines.append(f"next: {structure['next']}")
-    return "\n".join([head, *_error_lines(structure), *map(flat, lines)])
+    return "\n".join([head, *_error_lines(structure), *flat_lines(lines)])
 
 
 def _saved_lines(files: Sequence[str]) -> list[str]:
@@ -332,7 +332,7 @@ def rows_text(rows: Sequence[Structure]) -> list[str]:
         more += _missing_lines(row) + drafts.told(row)
         more += [f"made from: {', '.join(row['madeFrom'])}"] if "madeFrom" in row else []
         more += [", ".join(names), row["resourceUri"]]
-        lines += [f"  {line}" for line in [*_error_lines(row), *map(flat, more)]]
+        lines += [f"  {line}" for line in [*_error_lines(row), *flat_lines(more)]]
     return lines
 
 
@@ -365,8 +365,4 @@ def media_links(job: Generation) -> list[tuple[str, str, str]]:
 
 def printable_fields(fields: Mapping[str, Any]) -> Structure:
     """Return the fields that have a value, with nothing in them that does more than be read."""
-    given = {name: value for name, value in fields.items() if value is not None}
-    texts = [value for value in given.values() if isinstance(value, str)]
-    if is_plain("".join(texts)):  # then only what has parts is looked at further
-        return {n: v if isinstance(v, str) else printable_values(v) for n, v in given.items()}
-    return {name: printable_values(value) for name, value in given.items()}
+    return printable_values(without_none(fields))

@@ -7,7 +7,7 @@ import pytest
 from support.workbench import Workbench, workbench
 
 from meigen_mcp.poller.room import MOST
-from meigen_mcp.poller.schedule import TICK, until_due
+from meigen_mcp.poller.schedule import until_due
 from meigen_mcp.sandbox.state import Options
 
 LONG = Options(speed=10.0, rate_limit=1000, credits=10_000, seed=1)
@@ -61,12 +61,12 @@ async def test_what_comes_to_rest_asks_for_nothing_more(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("due_in", "together", "rests"),
     [
-        (None, 0.05, TICK),
+        (None, 0.05, 0.5),
         (-1.0, 0.0, 0.0),
         (-1.0, 0.05, 0.05),
         (0.25, 0.0, 0.25),
         (0.25, 0.125, 0.375),
-        (9.0, 0.05, TICK),
+        (9.0, 0.05, 0.5),
     ],
 )
 def test_what_comes_due_waits_for_more_where_a_question_is_dear(
@@ -74,7 +74,7 @@ def test_what_comes_due_waits_for_more_where_a_question_is_dear(
 ) -> None:
     """But never for longer than the poller ever rests."""
     now = 1024.0
-    assert until_due(None if due_in is None else now + due_in, now, together) == rests
+    assert until_due(None if due_in is None else now + due_in, now, together, 0.5) == rests
 
 
 @pytest.mark.parametrize("set_by", [0.0, -3600.0])

@@ -33,6 +33,8 @@ AT_ONCE = 100
 """Rows that are taken over in one step, so that all replicas get some."""
 TOGETHER = 0.05
 """Seconds for which what comes due waits for more: each question is a round trip."""
+REST = 0.5
+"""Seconds: nobody is notified of a look that another replica wants."""
 OWNERS_KEPT = "1 day"
 _UNSENT = "next_look IS NOT NULL AND status = 'queued' AND (created_at < %s OR created_at > %s)"
 _MAY_ACT_ON = (
@@ -69,7 +71,7 @@ class PostgresQueue:
         self._records = records
         self._limit = limit
         self.work = Signal()
-        self.together = TOGETHER
+        self.together, self.rest = TOGETHER, REST
 
     async def due(
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()

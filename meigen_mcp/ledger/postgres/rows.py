@@ -51,7 +51,7 @@ def read(row: Mapping[str, Any]) -> Generation:
     values = [row[name] for name in FIELDS]
     if any("\x1a" in value for value in values if isinstance(value, str)):
         values = [_read_text(value) if isinstance(value, str) else value for value in values]
-    return read_columns(values)
+    return read_columns(tuple(values))
 
 
 async def find(db: Connection, account: str, request_id: str) -> Generation | None:

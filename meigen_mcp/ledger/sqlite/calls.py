@@ -17,7 +17,7 @@ from meigen_mcp.ledger.sqlite.database import Database
 from meigen_mcp.ledger.sqlite.offers import find_offer, use_offer
 from meigen_mcp.ledger.sqlite.queue import SqliteQueue, durations
 from meigen_mcp.ledger.sqlite.records import last_balance
-from meigen_mcp.ledger.sqlite.spending import spent
+from meigen_mcp.ledger.sqlite.spending import spent, spent_after_each
 from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
 from meigen_mcp.ledger.team import hold_intent
@@ -56,15 +56,15 @@ class SqliteCalls:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(notes.get(db, notes.APPROVED.format(account)) or 0)
         person = self._accounts.person
-        this_hour = spent(db, now - HOUR, person)
-        recent = approved_at > now - HOUR
+        hour_ago = now - HOUR
+        this_hour, since_yes = spent_after_each(db, (hour_ago, max(hour_ago, approved_at)), person)
         return Opening(
             usual_seconds=usual(durations(db, draft.model_id)),
             balance=last_balance(db, self._accounts.listed_paid(db)),
             spent_today=spent(db, now - DAY),
             spent_this_hour=this_hour,
             approved_at=approved_at,
-            spent_since_yes=spent(db, approved_at, person) if recent else this_hour,
+            spent_since_yes=since_yes,
             allowances=allowances(db, person, now),
         )
 

@@ -23,9 +23,15 @@ from meigen_mcp.system import Signal
 TOGETHER = 0.01
 """Seconds for which what comes due waits for more: of a thousand jobs three come due within it, and
 a turn of the poller for each took a fifth of a look."""
+REST = 2.0
+"""Seconds: what other processes write sets `work` sooner."""
 _UNSENT = (
     "SELECT * FROM generations INDEXED BY by_due WHERE next_look IS NOT NULL"
     " AND status = 'queued' AND (created_at < ? OR created_at > ?)"
+)
+_OF_KIND = (
+    "SELECT * FROM (SELECT ?, id FROM generations INDEXED BY by_turn"
+    " WHERE owner = ? AND status IN ({}) AND next_look <= ? ORDER BY next_look, id LIMIT ?)"
 )
 _OPEN = "status IN ('submitting', 'processing', 'unknown')"
 _MAY_ACT_ON = (
@@ -63,7 +69,7 @@ class SqliteQueue:
         self._limit = limit
         self._begun: dict[int, str] = {}  # the keys of rows, by their place in the table
         self.work = Signal()
-        self.together = TOGETHER
+        self.together, self.rest = TOGETHER, REST
 
     async def due(
         self, now: float, wanted: Mapping[Kind, Wanted], but: Collection[str] = ()
@@ -75,37 +81,35 @@ class SqliteQueue:
             if first is None or first > now:
                 return Due(next_at=first)
             self._begun = {place: key for place, key in self._begun.items() if key in but}
-            jobs = [
-                (kind, job)
-                for kind, of_kind in wanted.items()
-                if of_kind.places > 0
-                for job in self._due(db, now, of_kind, but)
-            ]
-            return Due(jobs, self._next_at(db, now))
+            return Due(self._due(db, now, wanted, but), self._next_at(db, now))
 
         return await self._worker.read(query)
 
     def _due(
-        self, db: sqlite3.Connection, now: float, wanted: Wanted, but: Collection[str]
-    ) -> list[Generation]:
-        marks = ", ".join("?" * len(wanted.statuses))
-        found = db.execute(
-            "SELECT id FROM generations INDEXED BY by_turn"  # noqa: S608  # only marks
-            f" WHERE owner = ? AND status IN ({marks})"
-            " AND next_look <= ? ORDER BY next_look, id LIMIT ?",
-            (self._database.owner, *wanted.statuses, now, wanted.places + len(but)),
-        )
+        self,
+        db: sqlite3.Connection,
+        now: float,
+        wanted: Mapping[Kind, Wanted],
+        but: Collection[str],
+    ) -> list[tuple[Kind, Generation]]:
+        left = {kind: of_kind.places for kind, of_kind in wanted.items() if of_kind.places > 0}
+        parts, values = [], []
+        for kind, places in left.items():
+            statuses = wanted[kind].statuses
+            parts.append(_OF_KIND.format(", ".join("?" * len(statuses))))
+            values += [kind, self._database.owner, *statuses, now, places + len(but)]
+        found = db.execute(" UNION ALL ".join(parts), values).fetchall() if parts else []
+        jobs: list[tuple[Kind, Generation]] = []
         # The index alone says which: many were looked at, and that is noted a little later.
-        free = [place for (place,) in found if self._begun.get(place) not in but]
-        jobs: list[Generation] = []
-        for place in free:
-            if len(jobs) == wanted.places:
-                break
+        for kind, place in found:
+            if left[kind] == 0 or self._begun.get(place) in but:
+                continue
             (row,) = db.execute("SELECT * FROM generations WHERE id = ?", (place,))
             job = rows.read(row)
             self._begun[place] = key_of(job)
             if self._begun[place] not in but:
-                jobs.append(job)
+                left[kind] -= 1
+                jobs.append((kind, job))
         return jobs
 
     def _next_at(self, db: sqlite3.Connection, after: float = 0.0) -> float | None:

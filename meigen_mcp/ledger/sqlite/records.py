@@ -14,7 +14,7 @@ from meigen_mcp.ledger.records import MOST_BEGINNING, Change, Forgotten, Overvie
 from meigen_mcp.ledger.spending import DAY, MONTH
 from meigen_mcp.ledger.sqlite import rows
 from meigen_mcp.ledger.sqlite.accounts import LISTED, SqliteAccounts
-from meigen_mcp.ledger.sqlite.spending import reserved, spent
+from meigen_mcp.ledger.sqlite.spending import reserved, spent_after_each
 from meigen_mcp.ledger.sqlite.team import allowances
 from meigen_mcp.ledger.sqlite.worker import Worker
 from meigen_mcp.reports import Balance
@@ -85,7 +85,7 @@ class SqliteRecords:
             jobs = [job for _, job in self._newest(db, limit, None)]
             person = self._accounts.person
             caps = allowances(db, person, now)
-            today, month = spent(db, now - DAY, person), spent(db, now - MONTH, person)
+            today, month = spent_after_each(db, (now - DAY, now - MONTH), person)
             return Overview(jobs, today, month, reserved(db, now - MONTH, person), caps)
 
         return await self._worker.read(query)

@@ -166,6 +166,7 @@ async def test_what_changed_before_this_process_noticed_anything_is_heard_of(
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             group.start_soon(listen)
+            await anyio.wait_all_tasks_blocked()
             for _ in range(5):  # it has asked, and waits
                 await ledger.changes.version()
             job = await added(other)
