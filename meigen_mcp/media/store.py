@@ -153,7 +153,14 @@ class Media:
         return Saved(path, " ".join(why or lacks) or None, said)
 
     def _place(
-        self, job: Generation, index: int, partial: Path, suffix: str, *, whole: bool, last: bool
+        self,
+        job: Generation,
+        index: int,
+        partial: whole_files.Partial,
+        suffix: str,
+        *,
+        whole: bool,
+        last: bool,
     ) -> tuple[Path, bool, Sequence[str], str, bool]:
         """Give what was downloaded its name, if it is what it should be; see `save`.
 
@@ -162,13 +169,17 @@ class Media:
         Returns:
             What `publish` does, what it is by its end, and whether it breaks off.
         """
-        suffix, cut = ends.examine(partial, suffix)
-        must_be(job.media_type, suffix)
-        cut = cut or not whole
-        if cut and not last:
-            raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
-        placed = publish(partial, job, index, suffix, self.level, archive=self.archive)
-        return (*placed, suffix, cut)
+        try:
+            path = partial.write()
+            suffix, cut = ends.examine(path, suffix)
+            must_be(job.media_type, suffix)
+            cut = cut or not whole
+            if cut and not last:
+                raise UnreadableReply(f"{reasons.BREAKS_OFF}.")
+            placed = publish(path, job, index, suffix, self.level, archive=self.archive)
+            return (*placed, suffix, cut)
+        finally:
+            partial.remove()
 
     async def read(self, job: Generation, index: int, largest: int = LARGEST_RESOURCE) -> Medium:
         """Return the bytes of a medium, from the saved file or else from its URL.
@@ -283,7 +294,7 @@ class Media:
             return saved
         partial = await downloaded.enter_async_context(whole_files.new_aside(folder, private=True))
         await download(self._api, job, index, partial)
-        return partial
+        return await anyio.to_thread.run_sync(partial.write)
 
     async def last_frame(self, job: Generation, index: int) -> bytes:
         """Return the last frame that a clip shows, exact and upright, as a PNG.

@@ -28,40 +28,82 @@ where a file system keeps whole seconds, or every second one."""
 _NO_SUCH_NAMES = (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG)
 
 
-@contextmanager
-def new(folder: Path, *, private: bool = False) -> Iterator[Path]:
-    """Give a new partial file, and remove that name at the end.
+class Partial:
+    """A partial file, which is there once it is first written; who makes one removes it.
 
     Args:
         folder: where; it is made if need be.
         private: for files, and a folder, that only this user may read.
+
+    Attributes:
+        path: where it is.
+        gathered: what is to come behind what it has.
+        begun: whether it is there.
     """
-    partial = folder / PARTIAL.replace("*", uuid4().hex)
-    if private:
-        private_folder(folder)
-        private_file(partial)
-    else:
-        if not folder.is_dir():
-            folder.mkdir(parents=True, exist_ok=True)
-            sync_names(folder.parent)
-        partial.touch(exist_ok=False)
-    try:
-        yield partial
-    finally:
+
+    def __init__(self, folder: Path, *, private: bool = False) -> None:
+        self.path = folder / PARTIAL.replace("*", uuid4().hex)
+        self.gathered = bytearray()
+        self.begun = False
+        self._private = private
+        self._written = 0
+
+    def write(self) -> Path:
+        """Write what was gathered, and return where it is.
+
+        Raises:
+            OSError: it cannot be written, or is not the one that was begun: somebody tidied up.
+        """
+        if not self.begun:
+            self.begin()
+        with self.path.open("r+b") as file:
+            if file.seek(0, os.SEEK_END) != self._written:
+                raise OSError(errno.ESTALE, "it is not the file that was begun", str(self.path))
+            file.write(self.gathered)
+        self._written += len(self.gathered)
+        self.gathered = bytearray()
+        return self.path
+
+    def begin(self) -> None:
+        """Make it, with nothing in it."""
+        self.begun, folder = True, self.path.parent
+        if self._private:
+            private_folder(folder)
+            private_file(self.path)
+        else:
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                sync_names(folder.parent)
+            self.path.touch(exist_ok=False)
+
+    def remove(self) -> None:
+        """Remove its name; it may have another one by now."""
         with suppress(OSError):  # Windows keeps what a cancelled write still has open
-            partial.unlink()
+            self.path.unlink()
+        self.begun = False
+
+
+@contextmanager
+def new(folder: Path, *, private: bool = False) -> Iterator[Path]:
+    """Give a new partial file, which is empty, and remove that name at the end; see `Partial`."""
+    partial = Partial(folder, private=private)
+    try:
+        partial.begin()
+        yield partial.path
+    finally:
+        partial.remove()
 
 
 @asynccontextmanager
-async def new_aside(folder: Path, *, private: bool = False) -> AsyncIterator[Path]:
-    """Give a new partial file by a thread: a folder on a network stops no loop. See `new`."""
-    made = new(folder, private=private)
-    partial = await anyio.to_thread.run_sync(made.__enter__)
+async def new_aside(folder: Path, *, private: bool = False) -> AsyncIterator[Partial]:
+    """Give a partial file for threads to write: a folder on a network stops no loop."""
+    partial = Partial(folder, private=private)
     try:
         yield partial
     finally:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(made.__exit__, None, None, None)
+        if partial.begun:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(partial.remove)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,23 +194,6 @@ def _written(target: Path, data: bytes, at: float) -> bool:
         _flush(partial)
         os.utime(partial, (at, at))
         return _link_into_place(partial, target)
-
-
-def append(partial: Path, data: bytes | bytearray, written: int) -> None:
-    """Write more into a partial file.
-
-    Args:
-        partial: the file.
-        data: what comes behind what it has.
-        written: how many bytes that is.
-
-    Raises:
-        OSError: it cannot be written, or is not the one that was begun: somebody tidied up.
-    """
-    with partial.open("r+b") as file:
-        if file.seek(0, os.SEEK_END) != written:
-            raise OSError(errno.ESTALE, "it is not the file that was begun", str(partial))
-        file.write(data)
 
 
 def put(partial: Path, target: Path) -> None:

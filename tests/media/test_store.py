@@ -495,11 +495,12 @@ async def test_a_disk_that_fills_up_leaves_nothing(
 ) -> None:
     """Half a file is none."""
 
-    def full(path: Path, data: bytes, _: int) -> None:
-        path.write_bytes(data[:9])
+    def full(partial: whole_files.Partial) -> Path:
+        partial.begin()
+        partial.path.write_bytes(partial.gathered[:9])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(whole_files, "append", full)
+    monkeypatch.setattr(whole_files.Partial, "write", full)
     with pytest.raises(NotSaved) as raised:
         await serving(tmp_path).save(JOB, 0)
     assert (raised.value.message, files(tmp_path)) == (f"The disk of {tmp_path} is full.", {})
@@ -511,15 +512,16 @@ async def test_a_partial_file_that_is_tidied_away_is_not_begun_in_the_middle(
 ) -> None:
     """What is saved would lack its beginning, and end as a whole one does."""
     monkeypatch.setattr(fetching, "WRITTEN_TOGETHER", 10)
-    append = whole_files.append
+    write = whole_files.Partial.write
 
-    def tidied(path: Path, data: bytes, written: int) -> None:
-        append(path, data, written)
+    def tidied(partial: whole_files.Partial) -> Path:
+        path = write(partial)
         path.unlink()
         if by_another:
             path.touch()
+        return path
 
-    monkeypatch.setattr(whole_files, "append", tidied)
+    monkeypatch.setattr(whole_files.Partial, "write", tidied)
 
     async def pieces() -> AsyncIterator[bytes]:
         yield PNG[:20]
@@ -723,7 +725,7 @@ async def test_media_that_cannot_be_had_or_shown_have_no_preview(
     shown = await serving(None, answer, small).preview(JOB)
     assert shown.path is None
     assert str(shown.why_not).startswith(NOTHING_DRAWN if answer is half else NOT_HAD)
-    assert files(small) == {}
+    assert list(small.glob("*")) == []
 
 
 COUNTED = "7\n\n" if hasattr(os, "fork") else "\n"
