@@ -56,12 +56,16 @@ class SqliteCalls:
         account, now = self._accounts.name, draft.created_at
         approved_at = float(notes.get(db, notes.APPROVED.format(account)) or 0)
         person = self._accounts.person
-        hour_ago = now - HOUR
-        this_hour, since_yes = spent_after_each(db, (hour_ago, max(hour_ago, approved_at)), person)
+        recent = (now - HOUR, max(now - HOUR, approved_at))
+        if person:
+            today = spent(db, now - DAY)  # over all: the cap of the day is everybody's
+            this_hour, since_yes = spent_after_each(db, recent, person)
+        else:
+            today, this_hour, since_yes = spent_after_each(db, (now - DAY, *recent))
         return Opening(
             usual_seconds=usual(durations(db, draft.model_id)),
             balance=last_balance(db, self._accounts.listed_paid(db)),
-            spent_today=spent(db, now - DAY),
+            spent_today=today,
             spent_this_hour=this_hour,
             approved_at=approved_at,
             spent_since_yes=since_yes,
