@@ -39,12 +39,13 @@ class Partial:
         path: where it is.
         gathered: what is to come behind what it has.
         begun: whether it is there.
+        over: whether nothing is written any more, also by a thread that comes late.
     """
 
     def __init__(self, folder: Path, *, private: bool = False) -> None:
         self.path = folder / PARTIAL.replace("*", uuid4().hex)
         self.gathered = bytearray()
-        self.begun = False
+        self.begun = self.over = False
         self._private = private
         self._written = 0
 
@@ -54,15 +55,20 @@ class Partial:
         Raises:
             OSError: it cannot be written, or is not the one that was begun: somebody tidied up.
         """
+        if self.over:
+            raise self._stale()
         if not self.begun:
             self.begin()
         with self.path.open("r+b") as file:
             if file.seek(0, os.SEEK_END) != self._written:
-                raise OSError(errno.ESTALE, "it is not the file that was begun", str(self.path))
+                raise self._stale()
             file.write(self.gathered)
         self._written += len(self.gathered)
         self.gathered = bytearray()
         return self.path
+
+    def _stale(self) -> OSError:
+        return OSError(errno.ESTALE, "it is not the file that was begun", str(self.path))
 
     def begin(self) -> None:
         """Make it, with nothing in it."""
@@ -78,6 +84,7 @@ class Partial:
 
     def remove(self) -> None:
         """Remove its name; it may have another one by now."""
+        self.over = True
         with suppress(OSError):  # Windows keeps what a cancelled write still has open
             self.path.unlink()
         self.begun = False
@@ -101,6 +108,7 @@ async def new_aside(folder: Path, *, private: bool = False) -> AsyncIterator[Par
     try:
         yield partial
     finally:
+        partial.over = True
         if partial.begun:
             with anyio.CancelScope(shield=True):
                 await anyio.to_thread.run_sync(partial.remove)

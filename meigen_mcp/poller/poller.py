@@ -170,7 +170,7 @@ class Poller:
             return 0.0
         self._more_due = any(begun[kind] == of_kind.places for kind, of_kind in wanted.items())
         pause = until_due(due.next_at, self._clock(), self._queue.together, self._queue.rest)
-        return min(pause, self._postponed.left)
+        return min(pause, self._postponed.left, self._next_reclaim - running)
 
     async def _notice_jump(self, now: float) -> None:
         """Have everything done anew once a clock was set or the machine slept: no time is true."""

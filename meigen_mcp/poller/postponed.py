@@ -3,6 +3,7 @@
 A process that dies before that forgets when, and whoever goes on looks at once.
 """
 
+import asyncio
 import math
 from collections.abc import Callable, Iterator
 
@@ -45,6 +46,7 @@ class Postponed:
         """Have a record that is as it was read looked at again at a time."""
         if not self._looks:
             self._write_at = self._monotonic() + TOGETHER
+            asyncio.get_running_loop().call_later(TOGETHER, self._queue.work.set)
         self._looks[key_of(job)] = (job, look_at)
 
     async def write(self) -> None:

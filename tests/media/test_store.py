@@ -531,6 +531,15 @@ async def test_a_partial_file_that_is_tidied_away_is_not_begun_in_the_middle(
         await serving(tmp_path, pieces).save(JOB, 0)
 
 
+async def test_a_thread_that_comes_late_begins_no_partial_file(tmp_path: Path) -> None:
+    """Nobody would remove it."""
+    async with whole_files.new_aside(tmp_path) as partial:
+        partial.gathered += PNG
+    with pytest.raises(OSError, match="not the file that was begun"):
+        partial.write()
+    assert files(tmp_path) == {}
+
+
 async def test_saving_can_be_turned_off() -> None:
     """That is no problem."""
     medium = serving(None)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anyio
 import httpx
 import pytest
 from support.workbench import Workbench, workbench
@@ -42,6 +43,17 @@ async def test_a_look_that_taught_nothing_asks_for_more_only_where_others_wait(
             (min(count, MOST["look"]), count >= MOST["look"]),
             count,
         )
+
+
+async def test_looks_that_taught_nothing_are_noted_in_time(tmp_path: Path) -> None:
+    """Whatever else there is to do: the next may be due before the poller has rested."""
+    async with workbench(tmp_path, options=LONG, MEIGEN_RATE_LIMIT="100") as on:
+        await _running(on, 1)
+        await on.turn()
+        asked = on.ledger.queue.work.count
+        with anyio.fail_after(20):
+            await on.ledger.queue.work.after(asked)
+        assert on.ledger.queue.work.count > asked
 
 
 async def test_what_comes_to_rest_asks_for_nothing_more(tmp_path: Path) -> None:

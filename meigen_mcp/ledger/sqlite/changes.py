@@ -131,7 +131,7 @@ class SqliteChanges:
         if seen != self._seen:
             self._seen = seen
             self._followers.notice(changed)
-            self._queue.work.set()  # somebody may want a look at what this process follows
+            self._queue.work.set()  # another process may want a look, which has no version
 
     def _written(
         self, db: sqlite3.Connection
