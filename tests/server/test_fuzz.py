@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.in_memory import MODES, Mode, connect, make_settings
 from support.odd_messages import ODD_LINES, spoilt, written
-from support.over_http import HELLO
+from support.over_http import HELLO, UNHURRIED
 
 from meigen_mcp.catalogue.arguments import CONTROL, GENERATION
 from meigen_mcp.sandbox.emulator import Emulator
@@ -76,9 +75,7 @@ async def told(folder: Path, lines: list[bytes]) -> list[dict[str, Any]]:
     """
     environment = {name: v for name, v in os.environ.items() if not name.startswith("MEIGEN")}
     environment |= {"MEIGEN_DATA_DIR": str(folder), "MEIGEN_BASE_URL": "http://127.0.0.1:9"}
-    process = await anyio.open_process(
-        [sys.executable, "-m", "meigen_mcp"], env=environment, cwd=folder
-    )
+    process = await anyio.open_process(UNHURRIED, env=environment, cwd=folder)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
