@@ -1,15 +1,22 @@
 """When the poller asks the ledger again, since each question costs."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import anyio
 import httpx
 import pytest
+from support.engines import SqlitePlace
 from support.workbench import Workbench, workbench
 
+from meigen_mcp.api.client import Api
+from meigen_mcp.media.store import Media
+from meigen_mcp.poller import poller
 from meigen_mcp.poller.room import MOST
 from meigen_mcp.poller.schedule import until_due
 from meigen_mcp.sandbox.state import Options
+from meigen_mcp.system import Signal
 
 LONG = Options(speed=10.0, rate_limit=1000, credits=10_000, seed=1)
 """Nothing ends while a test lasts."""
@@ -54,6 +61,28 @@ async def test_looks_that_taught_nothing_are_noted_in_time(tmp_path: Path) -> No
         with anyio.fail_after(20):
             await on.ledger.queue.work.after(asked)
         assert on.ledger.queue.work.count > asked
+
+
+async def test_what_dead_processes_left_is_looked_for_however_long_the_poller_rests(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn for something else may come right before it."""
+    monkeypatch.setattr(poller, "RECLAIM_EVERY", 0.05)
+    place, looked = SqlitePlace(tmp_path), Signal()
+    ledger, api = place.open(), cast("Api", SimpleNamespace(has_token=False))
+    ledger.queue.rest = 3600.0
+
+    async def reclaim(_: float) -> None:
+        looked.set()
+
+    monkeypatch.setattr(ledger.queue, "reclaim", reclaim)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as group:
+            group.start_soon(poller.Poller(ledger, api, Media(api, None)).run)
+            await looked.after(2)
+            group.cancel_scope.cancel()
+    await place.close()
+    assert looked.count > 2
 
 
 async def test_what_comes_to_rest_asks_for_nothing_more(tmp_path: Path) -> None:
